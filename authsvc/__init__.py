@@ -1,0 +1,1 @@
+"""Accounts and sessions, and the only signer of access tokens. Knows nothing of requests, jobs or models."""

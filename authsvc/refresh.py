@@ -1,0 +1,81 @@
+"""Refresh tokens: what is in one, and what a used one means for its session.
+
+Knows no database and no clock.
+"""
+
+import base64
+import binascii
+import hmac
+import struct
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+from authsvc.errors import RefreshTokenError
+from authsvc.master_key import mac
+
+VERSION = 1
+KEY_ID = 1  # which MAC key; there is one until a second master key can be given
+PREFIX = struct.Struct(">BB16sI")
+MAC_BYTES = 32
+TOKEN_CHARS = 72
+
+Verdict: TypeAlias = Literal["repeat", "reused", "ahead", "revoked", "expired", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshToken:
+    """The session it belongs to, and how many rotations it has seen."""
+
+    session_id: UUID
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A session that would not rotate, as the database shows it."""
+
+    generation: int
+    revoked: bool
+    expired: bool
+    seconds_since_rotation: float
+
+
+def encode(token: RefreshToken, secret: bytes) -> str:
+    """The text a client keeps: the same for the same token, so that an answer lost on the way can be repeated."""
+    prefix = PREFIX.pack(VERSION, KEY_ID, token.session_id.bytes, token.generation)
+    return base64.urlsafe_b64encode(prefix + mac(secret, prefix)).decode("ascii")
+
+
+def decode(text: str, secret: bytes) -> RefreshToken:
+    """What the text says. Raises RefreshTokenError unless we have written exactly this text."""
+    if len(text) != TOKEN_CHARS:
+        raise RefreshTokenError
+    try:
+        raw = base64.b64decode(text, altchars=b"-_", validate=True)
+        version, key_id, session_id, generation = PREFIX.unpack(raw[:-MAC_BYTES])
+    except (binascii.Error, ValueError, struct.error) as error:
+        raise RefreshTokenError from error
+    genuine = hmac.compare_digest(raw[-MAC_BYTES:], mac(secret, raw[:-MAC_BYTES]))
+    if not genuine or (version, key_id) != (VERSION, KEY_ID):
+        raise RefreshTokenError
+    return RefreshToken(UUID(bytes=session_id), generation)
+
+
+def judge(token: RefreshToken, seen: Seen, *, grace_seconds: float) -> Verdict:
+    """What a genuine token that did not rotate its session means.
+
+    repeat: its answer was lost, or two tabs refreshed at once. reused: somebody else has the session too. ahead: the
+    database was restored from before this token was made.
+    """
+    if seen.revoked:
+        return "revoked"
+    if seen.expired:
+        return "expired"
+    if token.generation > seen.generation:
+        return "ahead"
+    if token.generation == seen.generation:
+        return "undecided"
+    if token.generation == seen.generation - 1 and seen.seconds_since_rotation < grace_seconds:
+        return "repeat"
+    return "reused"

@@ -1,0 +1,70 @@
+"""Access tokens: what they say, and signing it.
+
+Knows no database and no HTTP.
+"""
+
+import base64
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+from uuid import UUID
+
+import jwt
+from chassis.bearer import TOKEN_TYPE
+
+from authsvc.keys import KeyRing, SigningKey
+
+ROLE = "pgrest_auth"  # never another: it is what PostgREST becomes for the bearer
+ALGORITHM = "EdDSA"
+
+
+class Subject(Protocol):
+    """Whom a token is about: a session, or what the canary makes up."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def account_id(self) -> UUID: ...
+    @property
+    def amr(self) -> tuple[str, ...]: ...
+    @property
+    def aal(self) -> int: ...
+    @property
+    def authenticated_at(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """What all tokens of this service have in common."""
+
+    ring: KeyRing
+    name: str
+    audience: str
+    lifetime_seconds: int
+
+    def issue(self, subject: Subject) -> str:
+        """A token for the subject, signed with the active key."""
+        return sign(self.claims(subject), self.ring.current.active)
+
+    def claims(self, subject: Subject) -> dict[str, Any]:
+        """No e-mail address: claims end in database logs. No nbf: clocks differ, and iat says it already."""
+        now = int(time.time())
+        return {
+            "iss": self.name,
+            "aud": self.audience,
+            "sub": str(subject.account_id),
+            "sid": str(subject.id),
+            "role": ROLE,
+            "iat": now,
+            "exp": now + self.lifetime_seconds,
+            "jti": base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode("ascii"),
+            "amr": list(subject.amr),
+            "aal": f"aal{subject.aal}",
+            "auth_time": subject.authenticated_at,
+        }
+
+
+def sign(claims: dict[str, Any], key: SigningKey) -> str:
+    """The claims as a JWS with our header."""
+    return jwt.encode(claims, key.private, algorithm=ALGORITHM, headers={"kid": key.kid, "typ": TOKEN_TYPE})

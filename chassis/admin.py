@@ -1,0 +1,67 @@
+"""A process's own small port: is it alive, is it ready, what does it measure.
+
+Knows the checks only by name.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+from aiohttp import hdrs, web
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from chassis.errors import ApiError
+from chassis.http import SEVERITY, application
+from chassis.serving import serve
+
+CHECK_SECONDS = 2.0
+
+Check = Callable[[], Awaitable[bool]]
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def admin(
+    address: str, *, checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY
+) -> AsyncIterator[str]:
+    """Serve /healthz, /readyz (503 names what failed) and /metrics on `address`; yields its URL."""
+
+    async def ready(_request: web.Request) -> web.Response:
+        results = await asyncio.gather(*(_ask(name, check) for name, check in checks.items()))
+        return _readiness(dict(zip(checks, results, strict=True)))
+
+    async def metrics(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
+        return web.Response(body=encode(registry), headers={hdrs.CONTENT_TYPE: content_type})
+
+    app = application(name="admin", max_body_bytes=1024)
+    app[SEVERITY] = logging.DEBUG  # probes and scrapes come every few seconds
+    app.add_routes([web.get("/healthz", _alive), web.get("/readyz", ready), web.get("/metrics", metrics)])
+    async with serve(app, address, name="admin") as url:
+        yield url
+
+
+async def _alive(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "alive"})
+
+
+def _readiness(results: dict[str, str]) -> web.Response:
+    if all(result == "ok" for result in results.values()):
+        return web.json_response({"status": "ready", "checks": results})
+    message = "Not ready; details says which check failed."
+    raise ApiError(503, "not_ready", message, details=results)
+
+
+async def _ask(name: str, check: Check) -> str:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return "ok" if await check() else "failed"
+    except TimeoutError:
+        return "timeout"
+    except Exception as error:
+        log.warning("admin.check_failed", check=name, error=f"{type(error).__name__}: {error}")
+        return "error"

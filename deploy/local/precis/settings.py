@@ -1,0 +1,41 @@
+"""What the command reads from the settings: its own section, and where each part listens."""
+
+from dataclasses import dataclass
+
+from chassis.settings import key
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceSettings:
+    """What must be known before there is a config.toml."""
+
+    data_dir: str = key("local.data_dir")
+    postgres_url: str = key("local.postgres_url", secret=True)
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """What `precis setup` has written."""
+
+    postgres_url: str = key("local.postgres_url", secret=True)
+    postgres_listen: str = key("local.postgres_listen")
+    owner_url: str = key("local.owner_url", secret=True)
+    demo_email: str = key("local.demo_email")
+    demo_password: str = key("local.demo_password", secret=True)
+    postgrest_url: str = key("postgrest.database_url", secret=True)
+    postgrest_listen: str = key("postgrest.listen")
+    postgrest_admin: str = key("postgrest.admin_listen")
+    postgrest_origins: tuple[str, ...] = key("postgrest.allowed_origins")
+    postgrest_binary: str = key("postgrest.binary")
+    audience: str = key("authsvc.audience")
+    authsvc_url: str = key("authsvc.database_url", secret=True)
+    authsvc_listen: str = key("authsvc.listen")
+    authsvc_admin: str = key("authsvc.admin_listen")
+    events_url: str = key("events.database_url", secret=True)
+    events_listen: str = key("events.listen")
+    events_admin: str = key("events.admin_listen")
+    work_url: str = key("work.database_url", secret=True)
+    work_admin: str = key("work.admin_listen")
+    work_hosts: tuple[str, ...] = key("work.hosts")
+    engine_listen: str = key("engine.listen")
+    engine_admin: str = key("engine.admin_listen")

@@ -1,0 +1,144 @@
+"""Fills config.toml with what this machine needs (secrets, free ports, database addresses) and writes the
+files derived from it. What a person has set stays. Starts nothing."""
+
+import base64
+import secrets
+from collections.abc import Iterator, Mapping
+from typing import cast
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from precis import configuration
+from precis.configuration import Value
+from precis.layout import Layout
+from precis.ports import free_ports, is_free, port_of
+from precis.postgrest import render
+from precis.settings import StackSettings
+
+DATABASE = "precis"
+LISTENS = (
+    ("local", "postgres_listen"),
+    ("postgrest", "listen"),
+    ("postgrest", "admin_listen"),
+    ("authsvc", "listen"),
+    ("authsvc", "admin_listen"),
+    ("events", "listen"),
+    ("events", "admin_listen"),
+    ("work", "admin_listen"),
+    ("engine", "listen"),
+    ("engine", "admin_listen"),
+)
+DATABASE_URLS = {  # where each role's address stands
+    ("local", "owner_url"): "precis_owner",
+    ("postgrest", "database_url"): "authenticator",
+    ("authsvc", "database_url"): "authsvc",
+    ("work", "database_url"): "listener",
+    ("events", "database_url"): "listener_events",
+}
+HEADER = """\
+# Written by `precis setup` for this machine. It holds secrets: keep it private. All settings: config.default.toml
+"""
+
+Sections = Mapping[str, Mapping[str, object]]
+
+
+def fill(layout: Layout, postgres_url: str) -> tuple[str, ...]:
+    """Completes config.toml. Returns the keys that it had to set; none if all was there."""
+    current = configuration.read(layout.config)
+    missing = plan(current, postgres_url, free_ports(layout.mark))
+    if not missing:
+        layout.config.chmod(0o600)
+        return ()
+    text = layout.config.read_text(encoding="utf-8") if current else HEADER
+    configuration.write_private(layout.config, configuration.edited(text, missing))
+    return tuple(".".join(path) for path in missing)
+
+
+def move(layout: Layout, postgres_url: str) -> dict[str, str]:
+    """Gives a free port to each part whose remembered one is taken. Returns the new addresses by key."""
+    current = configuration.read(layout.config)
+    taken = [path for path in LISTENS if _is_taken(_get(current, *path))]
+    for section, name in taken:
+        current[section].pop(name)
+    changes = plan(current, postgres_url, free_ports(layout.mark))
+    if changes:
+        text = layout.config.read_text(encoding="utf-8")
+        configuration.write_private(layout.config, configuration.edited(text, changes))
+    return {".".join(path): str(changes[path]) for path in taken}
+
+
+def derive(layout: Layout, settings: StackSettings) -> None:
+    """Writes the files that follow from the settings: dbmate's .env and PostgREST's configuration."""
+    configuration.write_private(layout.dotenv, dotenv(settings))
+    template = (layout.checkout / "postgrest" / "postgrest.conf").read_text(encoding="utf-8")
+    configuration.write_private(layout.postgrest_conf, render(template, settings))
+
+
+def plan(current: Sections, postgres_url: str, ports: Iterator[int]) -> dict[tuple[str, str], Value]:
+    """The values that are missing, or that no longer follow from the others. A pure function of what is
+    there, but for fresh secrets."""
+    wanted: dict[tuple[str, str], Value] = {}
+    used = {port_of(address) for path in LISTENS if (address := _get(current, *path))}
+    for path in LISTENS:
+        wanted[path] = _get(current, *path) or f"127.0.0.1:{next(port for port in ports if port not in used)}"
+    server = postgres_url or f"postgresql://{wanted['local', 'postgres_listen']}"
+    for path, role in DATABASE_URLS.items():
+        wanted[path] = database_url(server, role, _password(_get(current, *path)))
+    wanted["authsvc", "public_url"] = _public_url(current, str(wanted["authsvc", "listen"]))
+    wanted["authsvc", "master_key"] = _get(current, "authsvc", "master_key") or _random_key()
+    wanted["local", "demo_password"] = _get(current, "local", "demo_password") or secrets.token_urlsafe(12)
+    wanted["log", "format"] = _get(current, "log", "format") or "console"
+    return {path: value for path, value in wanted.items() if _get(current, *path) != value}
+
+
+def database_url(server: str, role: str, password: str) -> str:
+    """The address of our database on this server for a role; hosts and query are the server's."""
+    parts = urlsplit(server)
+    hosts = parts.netloc.rpartition("@")[2]
+    netloc = f"{role}:{quote(password, safe='')}@{hosts}"
+    return urlunsplit(("postgresql", netloc, f"/{DATABASE}", parts.query, ""))
+
+
+def dotenv(settings: StackSettings) -> str:
+    """dbmate's settings, so that plain `dbmate up` works in this folder."""
+    values = {"DATABASE_URL": migration_url(settings.owner_url), **MIGRATION_ENVIRON}
+    lines = [f"{name}={value}" for name, value in values.items()]
+    return "\n".join(["# Written by `precis setup` from config.toml, for dbmate.", *lines, ""])
+
+
+MIGRATION_ENVIRON = {
+    "DBMATE_MIGRATIONS_DIR": "sql/migrations",
+    "DBMATE_MIGRATIONS_TABLE": "dbmate.schema_migrations",
+    "DBMATE_SCHEMA_FILE": "sql/schema.sql",
+}
+
+
+def migration_url(owner_url: str) -> str:
+    """dbmate insists on TLS unless told otherwise; libpq, whose addresses these are, does not."""
+    parts = urlsplit(owner_url)
+    query = (
+        parts.query if "sslmode=" in parts.query else "&".join(filter(None, (parts.query, "sslmode=disable")))
+    )
+    return urlunsplit(parts._replace(scheme="postgres", query=query))
+
+
+def _get(sections: Sections, section: str, name: str) -> str:
+    return cast(str, sections.get(section, {}).get(name, ""))
+
+
+def _password(url: str) -> str:
+    return unquote(urlsplit(url).password or "") if url else secrets.token_urlsafe(24)
+
+
+def _random_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+
+
+def _public_url(current: Sections, listen: str) -> str:
+    """Follows the port where the service is reached on this machine only; a person's own address stays."""
+    given = _get(current, "authsvc", "public_url")
+    return given if given and urlsplit(given).hostname != "127.0.0.1" else f"http://{listen}"
+
+
+def _is_taken(address: str) -> bool:
+    port = port_of(address) if address else None
+    return port is not None and not is_free(port)

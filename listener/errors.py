@@ -1,0 +1,38 @@
+"""Why an attempt at a request ended, as a stable code for machines and a sentence for people.
+
+    ListenerError
+    └── TaskError              an attempt ended without a result: code, message
+        ├── TransientError     may pass: tried again, and counted as an attempt
+        │   └── UnreachableError   nobody answers at the model server's address
+        ├── CapacityError      the model server is busy: tried again, not counted
+        └── PermanentError     will not pass: the request has failed
+"""
+
+
+class ListenerError(Exception):
+    """Root of everything the listener raises on purpose."""
+
+
+class TaskError(ListenerError):
+    """`code` is stable; `message` tells the person who asked what to do."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+class TransientError(TaskError):
+    """Trying again may help."""
+
+
+class UnreachableError(TransientError):
+    """The model server does not take connections: no use in asking it again before it answers a look."""
+
+
+class CapacityError(TaskError):
+    """The model server works, but has too much to do."""
+
+
+class PermanentError(TaskError):
+    """Trying again gives the same."""

@@ -1,0 +1,181 @@
+"""Reads an account's events, rows and partial text as that account: its role, its claims, the gate of REST.
+
+Knows no stream and no HTTP.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from json import loads
+from typing import Final, LiteralString
+from uuid import UUID
+
+import asyncpg
+from prometheus_client import Counter, Histogram
+
+from chassis.database import Connection, Pool
+from listener.events.incarnation import INCARNATION, Head
+
+ROLE: Final = "pgrest_auth"
+ROW_MAX_BYTES: Final = 256 * 1024
+READ_MAX_BYTES: Final = 1024 * 1024
+READ_MAX_EVENTS: Final = 200
+READ_MAX_PIECES: Final = 2_000
+
+BECOME_USER: Final = "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)"
+PASS_GATE: Final = "select gate.pre_request()"
+READ_HEAD: Final[LiteralString] = "select n, min_n, " + INCARNATION + " as incarnation from gate.event_cursor"
+
+# The newest event of each thing among the next ones, with the row as it is now: states are facts, not deltas. What
+# does not fit into one read waits for the next. Every column but `text`, which never changes and may be 1 MiB.
+READ_EVENTS: Final = """
+with next as materialized (
+  select n, kind, ref, gone, at from gate.event where n > $1 order by n limit $2
+), newest as (
+  select distinct on (kind, ref) n, kind, ref, gone, at from next order by kind, ref, n desc
+), seen as (
+  select e.*, r.state,
+         case when octet_length(r.whole) <= $3 then r.whole else (r.whole::jsonb - 'result')::text end as row,
+         coalesce(octet_length(r.whole) > $3, false) as truncated
+    from newest e
+    left join lateral (
+      select v.state, row_to_json(v)::text as whole
+        from (select q.id, q.title, q.task, q.document_id, q.url, q.target_words, q.target_ratio, q.style, q.language,
+                     q.model, q.priority, q.run_at, q.state, q.progress, q.result, q.checks, q.engine, q.error_code,
+                     q.error_message, q.created_at, q.updated_at, q.finished_at
+                from public.requests q where q.id = e.ref) v
+    ) r on e.kind = 'request' and not e.gone
+), sized as (
+  select *, sum(coalesce(octet_length(row), 0)) over (order by n) - coalesce(octet_length(row), 0) as bytes_before from seen
+)
+select n, kind, ref, gone, at, state, row, truncated from sized where bytes_before < $4 order by n
+"""
+
+READ_PIECES: Final = """
+select p.request_id, p.epoch, p.n, p.text
+  from gate.partial p
+  left join unnest($1::uuid[], $2::bigint[], $3::int[]) as seen(request_id, epoch, n)
+         on seen.request_id = p.request_id and seen.epoch = p.epoch
+ where seen.n is null or p.n > seen.n
+ order by p.request_id, p.epoch, p.n limit $4
+"""
+
+READ_SECONDS = Histogram("precis_events_fetch_seconds", "Time of one read as one account.")
+READ_ROWS = Counter("precis_events_fetch_rows_total", "Events read, after those of one row were merged.")
+READ_PARTIALS = Counter("precis_events_partial_chunks_total", "Pieces of partial text read.")
+
+
+class RefusedError(Exception):
+    """The gate does not let these claims pass (any more): `code` and `message` are for the client."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that changed. `row` is JSON, None if it is gone or no longer to be seen."""
+
+    n: int
+    kind: str
+    ref: UUID
+    gone: bool
+    at: datetime
+    state: str | None
+    row: str | None
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of a running request's text; another `epoch` is another attempt, which begins anew."""
+
+    request_id: UUID
+    epoch: int
+    n: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one moment of the database looked like. `complete` is false if there are more events than were read."""
+
+    head: Head
+    events: tuple[Event, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def reached(self) -> int:
+        """Up to which number this tells everything."""
+        complete = len(self.events) == 0 or self.events[-1].n >= self.head.n
+        return self.head.n if complete else self.events[-1].n
+
+
+class Reader:
+    """Reads in transactions that can do nothing else, on connections that belong to nobody in between."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def head(self, claims: str) -> Head:
+        """How far the account's log goes. Raises RefusedError."""
+        async with self._as_user(claims) as connection:
+            return await _head(connection)
+
+    async def read(
+        self, claims: str, *, after: int, seen: Sequence[tuple[UUID, int, int]] | None = None
+    ) -> Reading:
+        """Events after a number, and unless `seen` is None the pieces beyond its (request, epoch, n).
+
+        Raises RefusedError.
+        """
+        with READ_SECONDS.time():
+            async with self._as_user(claims) as connection:
+                head = await _head(connection)
+                events = await _events(connection, after) if head.n > after else ()
+                pieces = await _pieces(connection, seen) if seen is not None else ()
+        READ_ROWS.inc(len(events))
+        READ_PARTIALS.inc(len(pieces))
+        return Reading(head, events, pieces)
+
+    @asynccontextmanager
+    async def _as_user(self, claims: str) -> AsyncIterator[Connection]:
+        async with (
+            self._pool.acquire() as connection,
+            # One snapshot, so that head, events, rows and pieces agree.
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute(BECOME_USER, ROLE, claims)
+            try:
+                await connection.execute(PASS_GATE)
+            except asyncpg.PostgresError as error:
+                if error.sqlstate == "PGRST":
+                    raise _refusal(error) from error
+                raise
+            yield connection
+
+
+async def _head(connection: Connection) -> Head:
+    row = await connection.fetchrow(READ_HEAD)
+    if row is None:
+        raise RefusedError("session_ended", "This account is gone. Sign in again.")
+    return Head(row["incarnation"], row["n"], row["min_n"])
+
+
+async def _events(connection: Connection, after: int) -> tuple[Event, ...]:
+    rows = await connection.fetch(READ_EVENTS, after, READ_MAX_EVENTS, ROW_MAX_BYTES, READ_MAX_BYTES)
+    return tuple(Event(**row) for row in rows)
+
+
+async def _pieces(connection: Connection, seen: Sequence[tuple[UUID, int, int]]) -> tuple[Piece, ...]:
+    columns = [[entry[column] for entry in seen] for column in range(3)]
+    rows = await connection.fetch(READ_PIECES, *columns, READ_MAX_PIECES)
+    return tuple(Piece(**row) for row in rows)
+
+
+def _refusal(error: asyncpg.PostgresError) -> RefusedError:
+    told = loads(str(error.args[0]))
+    return RefusedError(told["code"], told["message"])

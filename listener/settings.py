@@ -1,0 +1,26 @@
+"""The settings of `listener work`. Their sentences and defaults stand in config.default.toml."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chassis.settings import key
+
+
+@dataclass(frozen=True, slots=True)
+class WorkSettings:
+    """Everything that an operator can choose about the worker."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = key("log.level")
+    log_format: Literal["auto", "json", "console"] = key("log.format")
+    database_url: str = key("work.database_url", secret=True)
+    admin_listen: str = key("work.admin_listen")
+    hosts: tuple[str, ...] = key("work.hosts")
+    slots_per_model: int = key("work.slots_per_model")
+    default_model: str = key("work.default_model")
+    context_tokens: int = key("work.context_tokens")
+    keep_alive: str = key("work.keep_alive")
+    first_token_seconds: float = key("work.first_token_seconds")
+    idle_seconds: float = key("work.idle_seconds")
+    deadline_seconds: float = key("work.deadline_seconds")
+    max_attempts: int = key("work.max_attempts")
+    drain_seconds: float = key("work.drain_seconds")

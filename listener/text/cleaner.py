@@ -1,0 +1,207 @@
+"""Takes out of a model's answer, while it streams, what is not the answer: reasoning, template tokens, an enclosing
+code fence, polite openings and endings, our own delimiter. Knows nothing of where the text comes from or goes to."""
+
+import re
+
+from listener.text.lexicon import patterns
+
+_HEAD_CHARACTERS = 200  # held back before anything is published: an opening shows itself within it
+_LINE_CHARACTERS = 40  # a last line shorter than this may still become an ending
+_LOOK_BACK_LINES = 4
+_THOUGHT = r"(?:think|thinking|thought|reasoning|reflection)"
+_OPENING = rf"<\s*{_THOUGHT}\s*>|<\|channel\|>\s*(?:analysis|commentary)"
+_CLOSING = rf"<\s*/\s*{_THOUGHT}\s*>"
+_TOKEN = (
+    r"<\|channel\|>\s*[a-z]*|<\|start\|>\s*[a-z]*|<\|[a-zA-Z_]{2,30}\|>|<unused\d+>|</?s>|<(?:bos|eos|pad|unk)>"
+    r"|<(?:start|end)_of_turn>(?:model|user)?|\[/?INST\]|<</?SYS>>"
+)
+_MARK = re.compile(f"(?P<open>{_OPENING})|(?P<close>{_CLOSING})|(?P<token>{_TOKEN})", re.IGNORECASE)
+_THOUGHT_END = re.compile(rf"{_CLOSING}|<\|(?:end|start)\|>|<\|channel\|>", re.IGNORECASE)
+_PARTIAL_MARK = re.compile(r"<[^>\n]{0,64}$|\[/?I?N?S?T?$|<\|channel\|>\s*[a-z]*$|<\|start\|>\s*[a-z]*$", re.IGNORECASE)
+_FENCE = re.compile(r"\s*(`{3,})(?:markdown|md|text|txt|plaintext|plain)?[ \t]*\n", re.IGNORECASE)
+_FENCE_LINE = re.compile(r"`{3,}\s*")
+_EMPHASIS = "*#_ \t"
+
+
+class Cleaner:
+    """One answer: feed it chunk by chunk, publish what comes out, store `text` after `finish()`.
+
+    What stands in the `source` in the same words is no courtesy of the model and stays."""
+
+    def __init__(self, *, delimiter: str = "", source: str = "") -> None:
+        self._marks = _MarkFilter(delimiter)
+        self._source = _plain(source)
+        self._answer = ""  # without marks, from its first character
+        self._head: tuple[int, str] | None = None  # where the text begins in it, and the fence it is wrapped in
+        self._published = ""
+        self._replaced = False
+
+    def feed(self, chunk: str) -> str:
+        """What may be published now; empty while held back."""
+        self._take(self._marks.feed(chunk))
+        if self._head is None and len(self._answer.lstrip()) < _HEAD_CHARACTERS:
+            return ""
+        body = self._body()
+        return self._publish(body[: _safe_end(body)].rstrip())
+
+    def finish(self) -> str:
+        """The rest that may be published, with the endings taken off."""
+        self._take(self._marks.finish())
+        return self._publish(self.text)
+
+    @property
+    def text(self) -> str:
+        """The clean answer so far."""
+        body = self._body().rstrip()
+        for _ in range(_LOOK_BACK_LINES):
+            last = body[body.rfind("\n") + 1 :]
+            if last == body or not self._is_ending(last):
+                break
+            body = body[: -len(last)].rstrip()
+        return body
+
+    @property
+    def replaced(self) -> bool:
+        """Whether `text` no longer begins with what was published, so that a reader has to start over."""
+        return self._replaced
+
+    def _take(self, text: str) -> None:
+        if self._marks.restarted:
+            self._marks.restarted = False
+            self._answer, self._head = "", None
+        self._answer += text
+
+    def _body(self) -> str:
+        head = self._head or _find_head(self._answer, self._source)
+        if len(self._answer) >= _HEAD_CHARACTERS:
+            self._head = head
+        body = self._answer[head[0] :]
+        if not head[1]:
+            return body
+        inside, closing, after = body.rpartition("\n" + head[1])
+        # Text after the closing fence means that the fence was part of the answer after all.
+        return body if not closing else inside if not after.strip(" `\n") else head[1] + "\n" + body
+
+    def _is_ending(self, line: str) -> bool:
+        return _looks_like_ending(line) and _plain(line) not in self._source
+
+    def _publish(self, text: str) -> str:
+        if text.startswith(self._published):
+            fresh = text[len(self._published) :]
+            self._published = text
+            return fresh
+        if not self._published.startswith(text):
+            self._published, self._replaced = text, True
+        return ""
+
+
+class _MarkFilter:
+    """Removes reasoning, template tokens and the delimiter from a stream, and holds back what may become one."""
+
+    def __init__(self, delimiter: str) -> None:
+        mark = rf"|(?P<fence></?\s*{re.escape(delimiter)}\s*/?>)" if delimiter else ""
+        self._mark = re.compile(_MARK.pattern + mark, re.IGNORECASE)
+        self._buffer = ""
+        self._thinking = False
+        self.restarted = False  # a lone closing mark: all that came before was reasoning
+
+    def feed(self, chunk: str) -> str:
+        self._buffer += chunk
+        out = ""
+        while found := (_THOUGHT_END if self._thinking else self._mark).search(self._buffer):
+            if found.end() == len(self._buffer) and _may_grow(found[0]):
+                break
+            out = self._pass(found, out)
+        return out + self._release()
+
+    def finish(self) -> str:
+        rest = "" if self._thinking else self._mark.sub("", self._buffer)
+        self._buffer = ""
+        return rest
+
+    def _pass(self, found: re.Match[str], out: str) -> str:
+        if not self._thinking and not found["close"]:
+            out += self._buffer[: found.start()]
+        elif not self._thinking:
+            self.restarted, out = True, ""
+        ended_by_token = self._thinking and found[0].startswith("<|")
+        self._thinking = not self._thinking and bool(found["open"])
+        self._buffer = self._buffer[found.start() if ended_by_token and "channel" in found[0] else found.end() :]
+        return out
+
+    def _release(self) -> str:
+        partial = _PARTIAL_MARK.search(self._buffer)
+        if self._thinking:
+            self._buffer = self._buffer[partial.start() :] if partial else ""
+            return ""
+        end = partial.start() if partial else len(self._buffer)
+        out, self._buffer = self._buffer[:end], self._buffer[end:]
+        return out
+
+
+def clean(text: str, *, delimiter: str = "", source: str = "") -> str:
+    """A whole answer, cleaned."""
+    cleaner = Cleaner(delimiter=delimiter, source=source)
+    cleaner.feed(text)
+    cleaner.finish()
+    return cleaner.text
+
+
+def _may_grow(mark: str) -> bool:
+    """Whether letters still to come belong to this mark: a channel's name."""
+    return mark.lower().startswith(("<|channel|>", "<|start|>"))
+
+
+def _find_head(answer: str, source: str) -> tuple[int, str]:
+    """Where the text begins after fence and courtesies, and the fence."""
+    begins, fence = 0, ""
+    for _ in range(3):
+        if opening := _FENCE.match(answer, begins):
+            begins, fence = opening.end(), fence or opening[1]
+        courtesy = _courtesy_end(answer, begins, source)
+        if courtesy == begins:
+            break
+        begins = courtesy
+    return begins + len(answer[begins:]) - len(answer[begins:].lstrip()), fence
+
+
+def _courtesy_end(answer: str, begins: int, source: str) -> int:
+    """Where an opening such as "Sure! Here is the summary:" ends; `begins` if there is none."""
+    start = begins
+    while start < len(answer) and answer[start] in _EMPHASIS + "\n":
+        start += 1
+    line_end = answer.find("\n", start)
+    line = answer[start : line_end if line_end >= 0 else len(answer)]
+    if _plain(line) in source and source:
+        return begins
+    if answer[begins:start].strip() and patterns("preambles").fullmatch(line.strip(_EMPHASIS + ":") + ":"):
+        return start + len(line)
+    found = patterns("preambles").match(line)
+    return start + found.end() + len(_trailing_emphasis(line[found.end() :])) if found else begins
+
+
+def _trailing_emphasis(text: str) -> str:
+    return text[: len(text) - len(text.lstrip("*_"))]
+
+
+def _safe_end(body: str) -> int:
+    """Up to where the body can be published: before the last lines that are, or may become, an ending."""
+    end = len(body)
+    incomplete = True
+    for _ in range(_LOOK_BACK_LINES):
+        start = body.rfind("\n", 0, end) + 1
+        line = body[start:end].strip()
+        suspicious = not line or _looks_like_ending(line) or (incomplete and len(line) < _LINE_CHARACTERS)
+        if start == 0 or not suspicious:
+            break
+        end, incomplete = start - 1, False
+    return end
+
+
+def _looks_like_ending(line: str) -> bool:
+    line = line.strip(_EMPHASIS + "-")
+    return not line or bool(patterns("closings").match(line)) or bool(_FENCE_LINE.fullmatch(line))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split()).strip(_EMPHASIS)

@@ -1,0 +1,137 @@
+"""Summarises by copying: the sentences of a text that say the most, in their order, and a title for them."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from listener.text.blocks import Block, plain_text, split_blocks
+from listener.text.language import detect_language
+from listener.text.ranking import Sentence, choose, rank
+from listener.text.sentences import cut_paragraph, join_sentences
+from listener.text.words import count_words, is_ideograph
+
+_TITLE_WORDS = 20
+_PARAGRAPH_LETTERS = 240
+_BOILERPLATE_WORDS = 25
+_BOILERPLATE = re.compile(
+    r"\b(?:cookies?|privacy policy|terms of (?:use|service)|all rights reserved|skip to (?:main )?content|newsletter"
+    r"|subscribe|sign up|log in|click here|share this|read more|advertisement|page \d+ of \d+|datenschutzerkl\u00e4rung"
+    r"|alle rechte vorbehalten|seite \d+ von \d+|weiterlesen|tous droits r\u00e9serv\u00e9s|page \d+ sur \d+|lire la suite"
+    r"|todos los derechos reservados|p\u00e1gina \d+ de \d+|leer m\u00e1s|t\u00fcm haklar\u0131 sakl\u0131d\u0131r)\b"
+    r"|\u00a9|\u0432\u0441\u0435 \u043f\u0440\u0430\u0432\u0430 \u0437\u0430\u0449\u0438\u0449\u0435\u043d\u044b"
+    r"|\u7248\u6743\u6240\u6709|\u062c\u0645\u064a\u0639 \u0627\u0644\u062d\u0642\u0648\u0642",
+    re.IGNORECASE,
+)
+_END_MARK = re.compile("[.!?\u2026:;\u3002\uff01\uff1f\u061f\u06d4\u0964\u0965]['\"\u201d\u2019\u00bb\u300d)*_\\]]*$")
+_CLAUSE_END = re.compile("[,;:\uff0c\uff1b\u3001\u060c\u2013\u2014]")
+_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*(?:\s\"[^\"]*\")?\)")
+_EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)([^`\n]+?)(?<=\S)\1(?!\w)")
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Sentences of the source in its order, grouped into paragraphs where the source changes its section."""
+
+    title: str
+    paragraphs: tuple[tuple[str, ...], ...]
+    words: int
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return tuple(sentence for paragraph in self.paragraphs for sentence in paragraph)
+
+
+def extract(text: str, *, target_words: int, title: str = "", language: str | None = None) -> Extract:
+    """The best sentences of a text in about `target_words` words; all of a text that is shorter than that."""
+    blocks = split_blocks(text)
+    title = title or _own_title(blocks)
+    language = language or detect_language(text) or "en"
+    candidates = _candidates(blocks, language)
+    ranked = rank(candidates, title=title, language=language)
+    kept = [ranked.sentences[index] for index in choose(ranked, target_words)]
+    return Extract(title or _short_title(kept), _paragraphs(kept), sum(sentence.words for sentence in kept))
+
+
+def best_sentences(text: str, *, words: int, title: str = "") -> list[str]:
+    """The most telling sentences of a text, in its order, in about that many words."""
+    return list(extract(text, target_words=words, title=title).sentences)
+
+
+def running_text(found: Extract) -> str:
+    """The extract as prose, one paragraph for each section it draws on."""
+    return "\n\n".join(join_sentences(list(paragraph)) for paragraph in found.paragraphs)
+
+
+def _candidates(blocks: Sequence[Block], language: str) -> list[Sentence]:
+    found: list[Sentence] = []
+    section, heading = 0, ""
+    for index, block in enumerate(blocks):
+        if block.kind == "heading":
+            heading, section = plain_text(block), section + bool(found)
+        elif block.kind in ("paragraph", "item", "quote"):
+            pieces = cut_paragraph(_readable(plain_text(block)), language)
+            found += [_sentence(_ended(piece), index, section, heading) for piece in pieces]
+    return _shared([sentence for sentence in found if not _is_boilerplate(sentence)])
+
+
+def _sentence(text: str, block: int, section: int, heading: str) -> Sentence:
+    return Sentence(text, block, section, heading, count_words(text), section)
+
+
+def _shared(found: list[Sentence]) -> list[Sentence]:
+    """A text without sections is served in thirds, so that its end is heard as well as its beginning."""
+    if len({sentence.section for sentence in found}) != 1:
+        return found
+    blocks = list(dict.fromkeys(sentence.block for sentence in found))
+    share = {block: position * 3 // len(blocks) for position, block in enumerate(blocks)}
+    return [replace(sentence, share=share[sentence.block]) for sentence in found]
+
+
+def _is_boilerplate(sentence: Sentence) -> bool:
+    if not any(map(str.isalpha, sentence.text)):
+        return True
+    return sentence.words <= _BOILERPLATE_WORDS and bool(_BOILERPLATE.search(sentence.text)) and len(sentence.text) < 160
+
+
+def _readable(text: str) -> str:
+    """Prose without Markdown's marks: a link is its words, an emphasised word is the word."""
+    return _EMPHASIS.sub(r"\2", _LINK.sub(r"\1", text))
+
+
+def _ended(sentence: str) -> str:
+    """With an end mark, which list items often lack."""
+    if _END_MARK.search(sentence):
+        return sentence
+    return sentence.rstrip(",\uff0c\u060c") + ("\u3002" if is_ideograph(sentence[-1]) else ".")
+
+
+def _paragraphs(kept: Sequence[Sentence]) -> tuple[tuple[str, ...], ...]:
+    """A new paragraph where the section changes, unless the one before or the rest is only a line or two."""
+    groups: list[list[Sentence]] = []
+    for index, sentence in enumerate(kept):
+        changes = not groups or sentence.section != groups[-1][-1].section
+        long_enough = not groups or _length(groups[-1]) >= _PARAGRAPH_LETTERS <= _length(kept[index:])
+        if changes and long_enough:
+            groups.append([])
+        groups[-1].append(sentence)
+    return tuple(tuple(sentence.text for sentence in group) for group in groups)
+
+
+def _length(sentences: Sequence[Sentence]) -> int:
+    return sum(len(sentence.text) for sentence in sentences)
+
+
+def _own_title(blocks: Sequence[Block]) -> str:
+    headings = [block for block in blocks[:8] if block.kind == "heading"]
+    return plain_text(min(headings, key=lambda block: block.level)) if headings else ""
+
+
+def _short_title(kept: Sequence[Sentence]) -> str:
+    """The first chosen sentence if it is short, else its first clause, else the shortest chosen sentence."""
+    if not kept:
+        return ""
+    first, shortest = kept[0], min(kept, key=lambda sentence: sentence.words)
+    limit = _TITLE_WORDS * 2 if is_ideograph(first.text[0]) else _TITLE_WORDS
+    clause = _CLAUSE_END.split(first.text, maxsplit=1)[0]
+    options = [option for option in (first.text, clause, shortest.text) if 4 <= count_words(option) <= limit]
+    return (options or [clause])[0].rstrip(".\u3002\u0964 ")

@@ -1,0 +1,33 @@
+"""Names the language of a text, offline. Says nothing about texts too short to tell."""
+
+import py3langid
+
+MINIMUM_LETTERS = 40  # below that the classifier guesses
+_SAMPLE_CHARACTERS = 6_000
+
+
+def detect_language(text: str) -> str | None:
+    """The most likely language as ISO 639-1, or None if the text has fewer than 40 letters."""
+    found = likely_languages(text)
+    return found[0] if found else None
+
+
+def likely_languages(text: str) -> tuple[str, ...]:
+    """The two most likely languages, best first; empty below 40 letters."""
+    sample = _sample(text)
+    if sum(map(str.isalpha, sample)) < MINIMUM_LETTERS:
+        return ()
+    return tuple(str(name) for name, _ in py3langid.rank(sample)[:2])
+
+
+def warm_up() -> None:
+    """Load the classifier's tables, which takes most of a second, before somebody waits for them."""
+    py3langid.rank("warm up")
+
+
+def _sample(text: str) -> str:
+    if len(text) <= _SAMPLE_CHARACTERS:
+        return text
+    third = _SAMPLE_CHARACTERS // 3
+    middle = len(text) // 2
+    return " ".join((text[:third], text[middle : middle + third], text[-third:]))

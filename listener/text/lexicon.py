@@ -1,0 +1,104 @@
+"""The word lists of each language: abbreviations, fillers, openers that point back, negations, polite preambles.
+
+Data lies in `languages/*.toml`; a language without a file has empty lists, and everything still works, only coarser."""
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """One language's lists; words in lower case, patterns as regular expressions without anchors.
+
+    `abbreviations` never end a sentence, `endings` may, `before_number` are abbreviations only before a number;
+    `ordinals`: "3." before a word is an ordinal. `starters` are words that begin a sentence, `anaphora` those that
+    point back to the sentence before. `fillers` are (phrase, shorter phrase), `openers` and `dispensable` go."""
+
+    abbreviations: frozenset[str] = frozenset()
+    endings: frozenset[str] = frozenset()
+    before_number: frozenset[str] = frozenset()
+    ordinals: bool = False
+    starters: frozenset[str] = frozenset()
+    anaphora: tuple[str, ...] = ()
+    negations: tuple[str, ...] = ()
+    modals: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    scales: tuple[tuple[str, int], ...] = ()
+    preambles: tuple[str, ...] = ()
+    closings: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    openers: tuple[str, ...] = ()
+    fillers: tuple[tuple[str, str], ...] = ()
+    dispensable: tuple[str, ...] = ()
+
+
+_SETS = {"abbreviations", "endings", "before_number", "starters"}
+
+
+@cache
+def lexicon(language: str | None) -> Lexicon:
+    """The lists of a language by its ISO 639-1 code; empty ones where there is no file or no language."""
+    return _load().get(language or "", Lexicon())
+
+
+def languages() -> list[str]:
+    """The codes of the languages that have lists."""
+    return sorted(_load())
+
+
+@cache
+def patterns(name: str) -> re.Pattern[str]:
+    """One expression of the `preambles`, `closings` or `refusals` of every language, longest first."""
+    found = {pattern for entry in _load().values() for pattern in getattr(entry, name)}
+    return re.compile("|".join(sorted(found, key=len, reverse=True)), re.IGNORECASE)
+
+
+@cache
+def word_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    """An expression that finds any of the words; whole words, but ideographs and endings such as n't anywhere."""
+    return re.compile("|".join(map(_bounded, sorted(words, key=len, reverse=True))) or r"(?!)", re.IGNORECASE)
+
+
+def _bounded(word: str) -> str:
+    left = r"(?<!\w)" if word[0].isalpha() and not _touching(word[0]) and not word.startswith("n't") else ""
+    right = r"(?!\w)" if word[-1].isalpha() and not _touching(word[-1]) else ""
+    if word in ("n't", "n’t"):
+        left = ""
+    return left + re.escape(word) + right
+
+
+def _touching(letter: str) -> bool:
+    return "\u3040" <= letter <= "\u9fff"
+
+
+@cache
+def _load() -> dict[str, Lexicon]:
+    folder = resources.files("listener.text") / "languages"
+    files = (entry for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return {entry.name.removesuffix(".toml"): _lexicon(tomllib.loads(entry.read_text("utf-8"))) for entry in files}
+
+
+def _lexicon(table: dict[str, Any]) -> Lexicon:
+    known = {field.name for field in fields(Lexicon)}
+    if unknown := set(table) - known:
+        raise ValueError(f"unknown lists in a language file: {sorted(unknown)}")
+    return Lexicon(**{name: _frozen(name, value) for name, value in table.items()})
+
+
+def _frozen(name: str, value: Any) -> Any:
+    if name in _SETS:
+        return frozenset(value)
+    if isinstance(value, dict):
+        return tuple(value.items())
+    if isinstance(value, list):
+        return tuple(tuple(entry) if isinstance(entry, list) else entry for entry in _unique(value))
+    return value
+
+
+def _unique(values: Iterable[Any]) -> list[Any]:
+    return list({str(value): value for value in values}.values())

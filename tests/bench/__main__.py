@@ -1,0 +1,80 @@
+"""Runs every measurement on one durable PostgreSQL and one stack, prints the table, writes results.json.
+
+    python -m tests.bench [pickup|roundtrip|inserts|memory ...]      all of them by default
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.bench import bare, figures, inserts, memory, pickup, roundtrip
+from tests.bench.figures import Figure
+from tests.fix_postgres import Database, running_cluster
+from tests.fix_stack import Stack, running_stack
+from tests.stack.client import story
+
+# Durable, unlike in tests: what a commit costs is what is measured. No checkpoint falls into one round and not another.
+SERVER_OPTIONS = (
+    "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200",
+    "-c", "max_wal_size=8GB", "-c", "checkpoint_timeout=1h",
+)  # fmt: skip
+# Holds a slot for as long as the inserts are measured: a sentence of the engine's answer every so often.
+BUSY = {"fault": "slow_drip", "seconds": 20}
+ALL = ("memory", "pickup", "roundtrip", "inserts")
+
+
+def main(chosen: tuple[str, ...]) -> int:
+    with running_cluster(options=SERVER_OPTIONS) as cluster:
+        database = cluster.create_database("precis")
+        cluster.dbmate("precis", "up")
+        with database.connect() as connection:
+            connection.execute(bare.SCHEMA)
+        version = cluster.psql("postgres", "-Atc", "show server_version").split()[0]
+        with running_stack(database, log={"level": "info", "format": "json"}, work={"slots_per_model": 1}) as stack:
+            found = list(measure(stack, chosen))
+    print(figures.table(found))
+    if set(chosen) == set(ALL):
+        figures.write(found, version)
+    return 0 if all(figure.holds is not False for figure in found) else 1
+
+
+def measure(stack: Stack, chosen: tuple[str, ...]) -> Iterator[Figure]:
+    if "memory" in chosen:
+        yield from memory.measure(stack)
+    if "pickup" in chosen:
+        yield from pickup.measure(stack, account(stack.database))
+    if "roundtrip" in chosen:
+        yield from asyncio.run(roundtrip.measure(stack))
+    if "inserts" in chosen:
+        with every_slot_busy(stack):
+            yield from inserts.measure(stack.database, stack.folder)
+
+
+def account(database: Database) -> str:
+    """The id of a new account."""
+    with database.connect() as connection:
+        row = connection.execute(
+            "insert into private.account (email, email_key) values ('pickup@bench.example', 'pickup@bench.example')"
+            " returning id::text"
+        ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+@contextmanager
+def every_slot_busy(stack: Stack) -> Iterator[None]:
+    """The worker's one slot is taken by a request whose answer comes slowly."""
+    with stack.faults({"match": {}, **BUSY}):
+        asyncio.run(insert_long(stack))
+        stack.until("select from private.job where state = 'running'")
+        yield
+
+
+async def insert_long(stack: Stack) -> None:
+    async with stack.sign_up() as client:
+        await client.insert(story(60), target_words=300)
+
+
+if __name__ == "__main__":
+    sys.exit(main(tuple(sys.argv[1:]) or ALL))

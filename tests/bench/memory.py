@@ -1,0 +1,27 @@
+"""What a part holds in memory while it has nothing to do. Knows only process ids."""
+
+from pathlib import Path
+
+from tests.bench.figures import Figure, at_most, shown
+from tests.fix_stack import Stack
+
+GOAL_MB = 80.0
+WITH_GOAL = ("listener work", "authsvc")
+
+
+def measure(stack: Stack) -> list[Figure]:
+    """Resident memory of each of our parts, soon after it became ready."""
+    figures = []
+    for name in ("authsvc", "listener work", "listener events", "engine"):
+        megabytes = resident(stack.parts[name].pid) / 1e6
+        title = f"memory of an idle {name}"
+        figures.append(at_most(title, megabytes, "MB", GOAL_MB) if name in WITH_GOAL else shown(title, megabytes, "MB"))
+    return figures
+
+
+def resident(pid: int) -> int:
+    """Bytes, as the kernel counts them (VmRSS)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError(pid)

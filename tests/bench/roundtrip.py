@@ -1,0 +1,76 @@
+"""From POST to the final event, with a model that takes no time, against the same hops without our work."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from tests.bench.figures import Figure, at_most, median, quantile, shown
+from tests.fix_postgres import free_port
+from tests.fix_stack import Stack
+from tests.stack.client import Client, EventStream
+
+ROUNDS = 5
+ROUND_POSTS = 40
+WARM_UP_POSTS = 5
+GOAL_RATIO = 3.0
+SENTENCE = "A single sentence is a summary of itself."
+
+Once = Callable[[], Awaitable[float]]
+
+
+async def measure(stack: Stack) -> list[Figure]:
+    with bare_server(stack) as bare_url:
+        async with stack.sign_up() as client:
+            bare = Client(client.http, stack.url("postgrest"), "", bare_url, client.tokens)
+            async with client.watch() as events, bare.watch() as bare_events:
+                return await compare(lambda: through_precis(client, events), lambda: through_bare(bare, bare_events))
+
+
+async def compare(ours: Once, floor: Once) -> list[Figure]:
+    """Each round's own ratio counts: what slows a round slows both."""
+    for once in (ours, floor):
+        await repeat(once, WARM_UP_POSTS)
+    rounds = [(await repeat(ours, ROUND_POSTS), await repeat(floor, ROUND_POSTS)) for _ in range(ROUNDS)]
+    return [
+        shown("POST to final event, p50", median(median(found) for found, _ in rounds), "ms"),
+        shown("POST to final event, p99", median(quantile(found, 0.99) for found, _ in rounds), "ms"),
+        shown("POST to event, floor of the same hops, p50", median(median(found) for _, found in rounds), "ms"),
+        at_most("POST to final event against the floor", median(median(a) / median(b) for a, b in rounds), "x", GOAL_RATIO),
+    ]
+
+
+async def repeat(once: Once, times: int) -> list[float]:
+    return [1000 * await once() for _ in range(times)]
+
+
+async def through_precis(client: Client, events: EventStream) -> float:
+    """Seconds from the POST to the event that says done."""
+    start = time.perf_counter()
+    row = await client.insert(SENTENCE)
+    await events.state(row["id"], "done")
+    return time.perf_counter() - start
+
+
+async def through_bare(client: Client, events: EventStream) -> float:
+    start = time.perf_counter()
+    answer = await client.rest("POST", "/bare", json={"text": SENTENCE}, headers={"Prefer": "return=representation"})
+    wanted = answer.json[0]["id"]
+    await events.until(lambda event: event.is_about(wanted))
+    return time.perf_counter() - start
+
+
+@contextmanager
+def bare_server(stack: Stack) -> Iterator[str]:
+    """The bare event server in a process of its own; yields its address."""
+    port = str(free_port())
+    command = [sys.executable, "-m", "tests.bench.bare", "serve", stack.database.url(), stack.url("postgrest"), port]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()

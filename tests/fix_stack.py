@@ -1,0 +1,352 @@
+"""The parts of a stack as real processes on free ports: one `run(...)` each, with a health check, stopped by pid.
+
+`stack` is shared by the tests of one test process, for those that do no harm; `own_stack` may be broken.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+
+from precis import binary, layout, postgrest
+from precis.settings import StackSettings
+
+from chassis.settings import load
+from tests.fix_postgres import ROOT, Cluster, Database, free_port
+from tests.stack.client import Client
+
+START_SECONDS = 40.0  # two busy cores, five interpreters
+STOP_SECONDS = 20.0
+LOOK_AGAIN_SECONDS = 0.02
+PASSWORD = "correct horse battery staple 42"
+PARTS = ("engine", "authsvc", "postgrest", "listener work", "listener events")
+
+Sections = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Part:
+    """One process. Every way a machine can treat it: start, stop, kill, pause, resume."""
+
+    name: str
+    argv: tuple[str, ...]
+    health: str
+    log: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(self.environ), cwd=self.log.parent
+            )  # fmt: skip
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.health, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def wait_ready(self, within: float = START_SECONDS) -> None:
+        deadline = time.monotonic() + within
+        while not self.is_ready():
+            assert self.process is not None
+            ended = self.process.poll()
+            assert ended is None and time.monotonic() < deadline, f"{self.name} is not ready ({ended}):\n{self.tail()}"
+            time.sleep(LOOK_AGAIN_SECONDS)
+
+    def send(self, number: signal.Signals) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Ask it to leave, and wait until it has; its exit code."""
+        assert self.process is not None
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.name} did not stop:\n{self.tail()}") from None
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(STOP_SECONDS)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+        self.wait_ready()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        self.send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.send(signal.SIGCONT)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log so far: what is JSON of it."""
+        text = self.log.read_text(errors="replace")
+        return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
+
+    def tail(self, count: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+
+@contextlib.contextmanager
+def run(part: Part) -> Iterator[Part]:
+    """Start it, wait until it is ready, and stop it by its pid on the way out."""
+    part.start()
+    try:
+        part.wait_ready()
+        yield part
+    finally:
+        part.stop()
+
+
+@dataclass
+class Stack:
+    """All parts on one database, with a config.toml like any other installation's."""
+
+    database: Database
+    folder: Path
+    sections: Sections
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    @property
+    def work(self) -> Part:
+        return self.parts["listener work"]
+
+    @property
+    def engine(self) -> Part:
+        return self.parts["engine"]
+
+    def url(self, section: str) -> str:
+        return f"http://{self.sections[section]['listen']}"
+
+    def start(self) -> None:
+        """All at once; only the worker waits for the model server, whose models it announces."""
+        parts = [self.parts[name] for name in PARTS if name in self.parts]
+        for part in parts:
+            if part.name != "listener work":
+                part.start()
+        if "engine" in self.parts:
+            self.engine.wait_ready()
+        if "listener work" in self.parts:
+            self.work.start()
+        for part in parts:
+            part.wait_ready()
+
+    def stop(self) -> None:
+        running = [part for part in self.parts.values() if part.process]
+        for part in running:
+            part.send(signal.SIGCONT)
+            part.send(signal.SIGTERM)
+        for part in running:
+            part.stop()
+
+    @contextlib.contextmanager
+    def second_worker(self) -> Iterator[Part]:
+        """One more `listener work` beside the stack's own."""
+        second = part(self, "listener work")
+        address = f"127.0.0.1:{free_port()}"
+        second.environ = {**second.environ, "PRECIS_WORK_ADMIN_LISTEN": address}
+        second.health, second.log = f"http://{address}/readyz", self.folder / "second-work.log"
+        with run(second):
+            yield second
+
+    @contextlib.contextmanager
+    def faults(self, *rules: Mapping[str, Any]) -> Iterator[None]:
+        """The engine misbehaves by these rules until the end of the block."""
+        file = self.folder / "faults.json"
+        write_whole(file, json.dumps(rules))
+        try:
+            yield
+        finally:
+            write_whole(file, "[]")
+
+    def metric(self, part: str, name: str, **labels: str) -> float:
+        """A sample's value as that part's /metrics tells it, 0 if there is none yet; summed over other labels."""
+        with urllib.request.urlopen(self.parts[part].health.replace("/readyz", "/metrics"), timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        samples = (line for line in lines if line.partition("{")[0].partition(" ")[0] == name)
+        return sum(float(line.split()[-1]) for line in samples if all(text in line for text in wanted))
+
+    def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """As the superuser, past row security."""
+        with psycopg.connect(self.database.url(), autocommit=True) as connection:
+            cursor = connection.execute(sql, arguments)  # type: ignore[call-overload]
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def until(self, sql: str, *arguments: object, within: float = 20.0) -> tuple[Any, ...]:
+        """Waits until the query finds a row, and returns it."""
+        deadline = time.monotonic() + within
+        while not (rows := self.query(sql, *arguments)):
+            assert time.monotonic() < deadline, f"no row within {within} s: {sql} {arguments}"
+            time.sleep(LOOK_AGAIN_SECONDS)
+        return rows[0]
+
+    @contextlib.asynccontextmanager
+    async def visit(self) -> AsyncIterator[Client]:
+        """Somebody who has not signed in."""
+        async with aiohttp.ClientSession() as http:
+            yield Client(http, self.url("postgrest"), self.url("authsvc"), self.url("events"))
+
+    @contextlib.asynccontextmanager
+    async def sign_up(self) -> AsyncIterator[Client]:
+        """A new person, registered and signed in through authsvc."""
+        async with self.visit() as client:
+            client.email, client.password = f"{secrets.token_hex(8)}@example.com", PASSWORD
+            # Each from an address of its own: many people register here, none of them often.
+            headers = {"X-Forwarded-For": f"2001:db8:{secrets.randbelow(65536):x}:{secrets.randbelow(65536):x}::1"}
+            body = {"email": client.email, "password": client.password}
+            answer = await client.auth("POST", "/auth/register", json=body, headers=headers)
+            assert answer.status in (200, 201), answer
+            client.tokens = answer.json
+            yield client
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Replaced in one step: who reads it meanwhile never sees half of it."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
+def addresses() -> dict[str, dict[str, Any]]:
+    """Loopback addresses for every part."""
+    listening = {name: {"listen": f"127.0.0.1:{free_port()}"} for name in ("authsvc", "events", "engine", "postgrest")}
+    for name in (*listening, "work"):
+        listening.setdefault(name, {})["admin_listen"] = f"127.0.0.1:{free_port()}"
+    return listening
+
+
+def sections_for(database: Database) -> dict[str, dict[str, Any]]:
+    """Production's settings, but for addresses, haste, and cheap passwords."""
+    sections = addresses()
+    sections["log"] = {"level": "debug", "format": "json"}
+    sections["authsvc"] |= {
+        "public_url": f"http://{sections['authsvc']['listen']}",
+        "master_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
+        "bcrypt_cost": 4,
+        "trusted_proxies": ["127.0.0.1"],
+    }
+    sections["work"] |= {
+        "hosts": [f"http://{sections['engine']['listen']}"],
+        "slots_per_model": 2,
+        "first_token_seconds": 4,
+        "idle_seconds": 2,
+        "drain_seconds": 1,
+    }
+    roles = {"authsvc": "authsvc", "work": "listener", "events": "listener_events", "postgrest": "authenticator"}
+    for section, role in roles.items():
+        sections[section]["database_url"] = database.url(role)
+    return sections
+
+
+def toml(sections: Sections) -> str:
+    lines: list[str] = []
+    for section, values in sections.items():
+        lines += [f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items()), ""]
+    return "\n".join(lines)
+
+
+@contextlib.contextmanager
+def laid_out(database: Database, changes: Sections, parts: tuple[str, ...]) -> Iterator[Stack]:
+    """A stack that is ready to start: folder, config.toml, PostgREST's file, command lines."""
+    folder = Path(tempfile.mkdtemp(prefix="precis-stack-", dir="/tmp"))
+    sections = sections_for(database)
+    for section, values in changes.items():
+        sections[section] = sections.get(section, {}) | dict(values)
+    (folder / "config.toml").write_text(toml(sections))
+    (folder / "faults.json").write_text("[]")
+    stack = Stack(database, folder, sections)
+    try:
+        stack.parts = {name: part(stack, name) for name in parts}
+        yield stack
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def part(stack: Stack, name: str) -> Part:
+    """One part of the stack, not yet started. More than one `listener work` may be made."""
+    programs = {
+        "engine": ("listener", "engine", "--faults", str(stack.folder / "faults.json")),
+        "authsvc": ("authsvc",),
+        "listener work": ("listener", "work"),
+        "listener events": ("listener", "events"),
+    }
+    section = name.split()[-1]
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(("PRECIS_", "PG"))}
+    environ["PRECIS_CONFIG"] = str(stack.folder / "config.toml")
+    if name == "postgrest":
+        argv = (str(postgrest_binary()), str(render_postgrest(stack)))
+        health = f"http://{stack.sections[section]['admin_listen']}/ready"
+    else:
+        program, *arguments = programs[name]
+        argv = (str(Path(sys.executable).parent / program), *arguments)
+        health = f"http://{stack.sections[section]['admin_listen']}/readyz"
+    return Part(name, argv, health, stack.folder / f"{name.replace(' ', '-')}.log", environ)
+
+
+def postgrest_binary() -> Path:
+    return binary.find(os.environ.get("PRECIS_POSTGREST", ""), layout.parts_cache(), print)
+
+
+def render_postgrest(stack: Stack) -> Path:
+    """The project's own template, filled by the `precis` package as on any machine."""
+    wanted = load(StackSettings, environ={"PRECIS_CONFIG": str(stack.folder / "config.toml")})
+    file = stack.folder / "postgrest.conf"
+    file.write_text(postgrest.render((ROOT / "postgrest/postgrest.conf").read_text(), wanted))
+    return file
+
+
+@contextlib.contextmanager
+def running_stack(database: Database, *, parts: tuple[str, ...] = PARTS, **changes: Mapping[str, Any]) -> Iterator[Stack]:
+    """The parts named, started and ready, stopped on the way out; `changes` by section of the settings."""
+    with laid_out(database, changes, parts) as stack:
+        try:
+            stack.start()
+            yield stack
+        finally:
+            stack.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(cluster: Cluster) -> Iterator[Stack]:
+    with running_stack(cluster.create_database("stack", template="template_precis")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_stack(database: Database) -> Iterator[Stack]:
+    with running_stack(database) as running:
+        yield running

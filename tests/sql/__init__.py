@@ -1,0 +1,1 @@
+"""The database alone: migrations, catalogue, functions and triggers, on the oldest and the newest PostgreSQL we support."""

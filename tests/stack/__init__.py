@@ -1,0 +1,1 @@
+"""The running stack: real processes, each killed in each state."""
