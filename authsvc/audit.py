@@ -24,7 +24,8 @@ Event = Literal[
 ]
 
 RECORD = """
-insert into private.audit (event, account_id, session_id, ip_prefix, request_id, detail) values ($1, $2, $3, $4, $5, $6)
+insert into private.audit (event, account_id, session_id, ip_prefix, request_id, detail)
+values ($1, $2, $3, $4, $5, $6)
 """
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
+
 from chassis.database import Pool
 
 ACQUIRE_SECONDS = 2.0

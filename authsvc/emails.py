@@ -16,7 +16,7 @@ ADDRESS_MAX = 254
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 LOCAL_PART = re.compile(rf"{ATOM}(\.{ATOM})*")
 DOMAIN_CATEGORIES = ("L", "M", "Nd")
-# Only ASCII letters: Unicode's lower-casing maps different letters to one, and two people would share an account.
+# Only ASCII letters: Unicode's lower-casing maps different letters to one, and people would share an account.
 ASCII_LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
@@ -38,11 +38,11 @@ class Address:
 
 def parse(text: str) -> Address:
     """The address. Raises InvalidEmailError."""
-    typed = unicodedata.normalize("NFC", text)
-    local, at, domain = typed.partition("@")
+    local, at, domain = text.partition("@")
     if not at or not LOCAL_PART.fullmatch(local) or len(local) > LOCAL_MAX:
         raise InvalidEmailError
     key = f"{local.translate(ASCII_LOWER)}@{_domain_key(domain.removesuffix('.'))}"
+    typed = unicodedata.normalize("NFC", text)
     if len(key) > ADDRESS_MAX or len(typed) > ADDRESS_MAX:
         raise InvalidEmailError
     return Address(typed, key)
@@ -50,8 +50,8 @@ def parse(text: str) -> Address:
 
 def _domain_key(domain: str) -> str:
     """The domain in A-labels (IDNA 2008)."""
-    # IDNA's mapping would drop invisible characters and fold look-alikes of ASCII: such a domain is refused here.
-    if unicodedata.normalize("NFKC", domain) != domain or not all(map(_is_domain_character, domain)):
+    # IDNA's mapping would drop invisible characters and turn look-alikes into ASCII: those are refused.
+    if not all(map(_is_domain_character, domain)):
         raise InvalidEmailError
     try:
         encoded = idna.encode(domain, uts46=True, transitional=False, std3_rules=True).decode("ascii")
@@ -64,4 +64,7 @@ def _domain_key(domain: str) -> str:
 
 
 def _is_domain_character(character: str) -> bool:
-    return character in "-." or unicodedata.category(character).startswith(DOMAIN_CATEGORIES)
+    if character.isascii():
+        return character.isalnum() or character in "-."
+    turns_ascii = unicodedata.normalize("NFKC", character).isascii()
+    return unicodedata.category(character).startswith(DOMAIN_CATEGORIES) and not turns_ascii

@@ -1,4 +1,4 @@
-"""Every refusal of authsvc: its HTTP status, its stable code, and what to do about it. The one place that has them.
+"""Every refusal of authsvc: its HTTP status, its stable code, and what to do about it. All are here.
 
 AuthError
 ├── InvalidBodyError            422  unknown_field, missing_field, invalid_field
@@ -8,9 +8,11 @@ AuthError
 ├── EmailTakenError             409  email_taken
 ├── InvalidCredentialsError     401  invalid_credentials
 ├── AccountBannedError          403  account_banned
-├── RateLimitedError            429  rate_limited, sign_in_blocked
-├── OverloadedError             503  overloaded
-├── UnavailableError            503  unavailable
+├── RetryLaterError
+│   ├── RateLimitedError        429  rate_limited
+│   ├── SignInBlockedError      429  sign_in_blocked
+│   ├── OverloadedError         503  overloaded
+│   └── UnavailableError        503  unavailable
 ├── RefreshTokenError           401  refresh_token_invalid, refresh_token_reused
 ├── SessionEndedError           401  session_revoked, session_expired
 └── OriginError                 403  origin_not_allowed
@@ -30,8 +32,8 @@ class AuthError(ApiError):
 class InvalidBodyError(AuthError):
     """The body's fields are not what the endpoint takes."""
 
-    def __init__(self, code: str, field: str, message: str) -> None:
-        super().__init__(422, code, message, details={"field": field})
+    def __init__(self, code: str, message: str, *, field: str | None = None) -> None:
+        super().__init__(422, code, message, details={"field": field} if field else None)
 
 
 class InvalidEmailError(AuthError):
@@ -63,33 +65,37 @@ class AccountBannedError(AuthError):
         super().__init__(403, "account_banned", "This account is closed. Write to the operator.")
 
 
-class RateLimitedError(AuthError):
-    """The seconds are in the body as well, since a browser's script cannot read the header of another origin."""
+class RetryLaterError(AuthError):
+    """The seconds are in the body too: a browser's script cannot read the header of another origin."""
 
-    def __init__(self, retry_after: float) -> None:
+    def __init__(self, status: int, code: str, message: str, *, retry_after: float) -> None:
         seconds = max(1, ceil(retry_after))
-        message = f"Too many attempts. Try again in {seconds} s."
-        super().__init__(429, "rate_limited", message, **_retry(seconds))
+        headers = {"Retry-After": str(seconds)}
+        super().__init__(status, code, message, details={"retry_after": seconds}, headers=headers)
 
 
-class SignInBlockedError(AuthError):
+class RateLimitedError(RetryLaterError):
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(429, "rate_limited", "Too many attempts. Try again later.", retry_after=retry_after)
+
+
+class SignInBlockedError(RetryLaterError):
     """So many failures in a row are no typing errors. Addresses without an account are treated the same."""
 
     def __init__(self) -> None:
         message = "Signing in to this address is blocked after too many failures. Write to the operator."
-        super().__init__(429, "sign_in_blocked", message, **_retry(BLOCKED_RETRY_SECONDS))
+        super().__init__(429, "sign_in_blocked", message, retry_after=BLOCKED_RETRY_SECONDS)
 
 
-class OverloadedError(AuthError):
+class OverloadedError(RetryLaterError):
     def __init__(self, retry_after: float) -> None:
-        seconds = max(1, ceil(retry_after))
         message = "Too many people are signing in at this moment. Try again shortly."
-        super().__init__(503, "overloaded", message, **_retry(seconds))
+        super().__init__(503, "overloaded", message, retry_after=retry_after)
 
 
-class UnavailableError(AuthError):
+class UnavailableError(RetryLaterError):
     def __init__(self) -> None:
-        super().__init__(503, "unavailable", "The database does not answer. Try again.", **_retry(2))
+        super().__init__(503, "unavailable", "The database does not answer. Try again.", retry_after=2)
 
 
 class RefreshTokenError(AuthError):
@@ -110,7 +116,3 @@ class OriginError(AuthError):
 
 class StartError(Exception):
     """The service cannot start as things are; the text says what to change."""
-
-
-def _retry(seconds: int) -> dict[str, dict[str, object]]:
-    return {"details": {"retry_after": seconds}, "headers": {"Retry-After": str(seconds)}}

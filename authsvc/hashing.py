@@ -1,6 +1,6 @@
 """Password hashes: their format, and the few threads that make and compare them.
 
-Knows no account. Every comparison costs one hash, whatever the stored text is like, so that time tells nothing.
+Knows no account. Every comparison costs one hash, whatever the stored text is like: time tells nothing.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ from authsvc.metrics import HASH_SECONDS, HASHES_PENDING, HASHES_SHED
 T = TypeVar("T")
 
 BCRYPT_MAX_BYTES = 72
-# bcrypt reads no more than 72 bytes. What is longer is put through a keyed hash first, and marked: an unmarked and
-# unkeyed one would let an attacker try hashes stolen elsewhere in place of passwords.
+# bcrypt reads no more than 72 bytes. What is longer is put through a keyed hash first, and marked: an
+# unmarked and unkeyed one would let an attacker try hashes stolen elsewhere in place of passwords.
 LONG_MARK = "p1$"
 LONG_KEY = b"precis long password 1"
 STORED = re.compile(r"(p1\$)?(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53})")
@@ -52,7 +52,7 @@ def available_cpus() -> int:
 
 
 class Hasher:
-    """Makes and compares hashes on `threads` threads of its own, and refuses work that would wait too long."""
+    """Makes and compares hashes on threads of its own, and refuses work that would wait too long."""
 
     def __init__(self, *, threads: int, cost: int) -> None:
         self._cost = cost
@@ -64,7 +64,7 @@ class Hasher:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Hasher"]:
-        """Makes the dummy hash that unknown accounts are compared with; on the way out waits for what runs."""
+        """Makes the dummy hash that unknown accounts are compared with; at the end waits for what runs."""
         try:
             self._dummy = await self.make("\0")  # no password holds a NUL
             yield self
@@ -76,7 +76,7 @@ class Hasher:
         return await self._run(_make, password, self._cost)
 
     async def matches(self, password: str, stored: str | None) -> bool:
-        """Whether the stored hash is of this password; without one it takes as long. Raises OverloadedError."""
+        """Whether the hash is of this password; without a hash it takes as long. Raises OverloadedError."""
         found = STORED.fullmatch(stored or self._dummy)
         if found is None or int(found[3]) > MAX_STORED_COST:
             log.error("hash.unusable", hint="A stored password hash is malformed or too expensive.")

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
-from chassis.database import backoff, connect, connection_lost
 
-from authsvc.database import COMMAND_SECONDS, CONNECT_SECONDS, Connection
+from authsvc.database import COMMAND_SECONDS, CONNECT_SECONDS
 from authsvc.keys import POLL_SECONDS, KeyRing
+from chassis.database import backoff, connect, connection_lost
 
 CHANNEL = "pgrst"  # where PostgREST is told of the same changes
 
@@ -19,15 +19,14 @@ log = structlog.get_logger()
 
 async def watch(ring: KeyRing, url: str, *, looked: Callable[[], None]) -> None:
     """Look, forever; `looked` is called after each look. Ends only by what reconnecting cannot mend."""
-    while True:
-        for delay in backoff(base=0.5, cap=10.0):
-            try:
-                await _follow(ring, url, looked)
-            except Exception as error:
-                if not connection_lost(error):
-                    raise
-                log.warning("keys.connection_lost", error=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(delay)
+    for delay in backoff(base=0.5, cap=5.0):
+        try:
+            await _follow(ring, url, looked)
+        except Exception as error:
+            if not connection_lost(error):
+                raise
+            log.warning("keys.connection_lost", error=f"{type(error).__name__}: {error}")
+        await asyncio.sleep(delay)
 
 
 async def _follow(ring: KeyRing, url: str, looked: Callable[[], None]) -> None:

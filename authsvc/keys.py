@@ -1,7 +1,7 @@
 """The keys that sign access tokens: made, sealed, rotated and published.
 
-next (published, not signing) -> active (signs, exactly one) -> retiring (published until its last token has expired)
--> gone. Knows no token and no account.
+next (published, not signing) -> active (signs, exactly one) -> retiring (published until its last token has
+expired) -> gone. Knows no token and no account.
 """
 
 import base64
@@ -43,6 +43,7 @@ values ($1, $2, $3, $4, case $4 when 'active' then now() end)
 """
 RETIRE = "update private.signing_key set state = 'retiring', retired_at = now() where state = 'active'"
 ACTIVATE = "update private.signing_key set state = 'active', activated_at = now() where kid = $1"
+IS_PUBLISHED = "select exists (select from private.signing_key where kid = $1 and state <> 'next')"
 DELETE = "delete from private.signing_key where kid = $1"
 # Delivered after commit, so that PostgREST reads the new keys. The same channel wakes our own processes.
 TELL_POSTGREST = "notify pgrst, 'reload config'"
@@ -136,7 +137,7 @@ class KeyRing:
         return self._current
 
     async def look(self, connection: Connection) -> KeySet:
-        """Read the keys, after the steps that are due. Raises StartError if the master key does not open them."""
+        """Read the keys, after the steps that are due. Raises StartError if they cannot be opened."""
         keys = await self._read(connection)
         if self._plan(keys):
             async with connection.transaction():
@@ -148,8 +149,12 @@ class KeyRing:
         self._current = self._open(keys)
         return self._current
 
+    async def is_published(self, connection: Connection) -> bool:
+        """Whether what we sign with is still a key of this service."""
+        return bool(await connection.fetchval(IS_PUBLISHED, self.current.active.kid))
+
     async def request_rotation(self, connection: Connection) -> str:
-        """Publish the next key, unless one is on its way; the running processes do the rest. Returns its kid."""
+        """Publish the next key, unless one is on its way; the running processes do the rest. Its kid."""
         async with connection.transaction():
             await connection.execute(LOCK)
             coming = [key.kid for key in await self._read(connection) if key.state == "next"]
@@ -191,8 +196,8 @@ class KeyRing:
             raw = self._cipher.decrypt(nonce, sealed, key.kid.encode())
         except InvalidTag as error:
             raise StartError(
-                f"authsvc.master_key does not open the signing key {key.kid}. Give the master key it was made with, "
-                "or delete the rows of private.signing_key: every access token then ends at once."
+                f"authsvc.master_key does not open the signing key {key.kid}. Give the master key that "
+                "sealed it, or delete the rows of private.signing_key: every access token then ends at once."
             ) from error
         return SigningKey(key.kid, Ed25519PrivateKey.from_private_bytes(raw))
 

@@ -8,19 +8,18 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Literal
 
-from chassis.database import Pool
-
 from authsvc.database import borrowed
 from authsvc.errors import RateLimitedError, SignInBlockedError
 from authsvc.master_key import mac
 from authsvc.metrics import LIMITED
+from chassis.database import Pool
 
 FAILURES_IN_A_ROW_MAX = 100  # NIST SP 800-63B-4, 3.2.2
 REFUSALS_KEPT = 10_000
 REFUSAL_SECONDS = 2.0
 
-# $1 key, $2 capacity, $3 tokens per second. No row: the bucket is empty. clock_timestamp() is read under the row's
-# lock, so parallel calls see time pass in the order they get it.
+# $1 key, $2 capacity, $3 tokens per second. No row: the bucket is empty. clock_timestamp() is read under the
+# row's lock, so parallel calls see time pass in the order they get it.
 TAKE = """
 insert into private.rate_bucket as b (key, tokens, refilled_at) values ($1, $2::float8 - 1, clock_timestamp())
 on conflict (key) do update set refilled_at = clock_timestamp(),
@@ -28,29 +27,31 @@ on conflict (key) do update set refilled_at = clock_timestamp(),
 where least($2, b.tokens + greatest(0, extract(epoch from clock_timestamp() - b.refilled_at)) * $3) >= 1
 returning true
 """
-WAIT_FOR_TOKEN = """
-select greatest(0, (1 - b.tokens) / $2::float8 - extract(epoch from clock_timestamp() - b.refilled_at))::float8
-  from private.rate_bucket b where b.key = $1
+SECONDS_TO_REFILL = """
+select greatest(0, (1 - tokens) / $2::float8 - extract(epoch from clock_timestamp() - refilled_at))::float8
+  from private.rate_bucket where key = $1
 """
-# A failure counter in the same table: tokens counts failures in a row, refilled_at is when the next try may come. Five
-# are free, then 1 s doubling to 15 min. Counted before the password is looked at, so that parallel tries cannot pass.
+# A failure counter in the same table: tokens counts failures in a row, refilled_at is when the next try may
+# come. Five are free, then 1 s doubling to 15 min. Counted before the password is looked at, so that parallel
+# tries cannot slip through.
 COUNT_FAILURE = """
 insert into private.rate_bucket as b (key, tokens, refilled_at) values ($1, 1, clock_timestamp())
-on conflict (key) do update set tokens = b.tokens + 1, refilled_at = clock_timestamp()
-  + case when b.tokens + 1 < 5 then interval '0' else least(900, 2 ^ least(20, b.tokens - 4)) * interval '1 s' end
+on conflict (key) do update set tokens = b.tokens + 1, refilled_at = clock_timestamp() + interval '1 s'
+  * case when b.tokens + 1 < 5 then 0 else least(900, 2 ^ (least(20, b.tokens + 1) - 5)) end
 where b.refilled_at <= clock_timestamp() and b.tokens < $2
 returning true
 """
-WAIT_FOR_TRY = """
+SECONDS_TO_TRY = """
 select b.tokens, greatest(0, extract(epoch from b.refilled_at - clock_timestamp()))::float8 as wait
   from private.rate_bucket b where b.key = $1
 """
 TAKE_BACK_FAILURE = """
-update private.rate_bucket set tokens = greatest(0, tokens - 1), refilled_at = least(refilled_at, clock_timestamp())
+update private.rate_bucket
+   set tokens = greatest(0, tokens - 1), refilled_at = least(refilled_at, clock_timestamp())
  where key = $1
 """
 FORGET_FAILURES = "delete from private.rate_bucket where key = $1"
-# Buckets are full after two hours without use. Counters last 90 days, blocked ones until somebody lifts the block.
+# Buckets are full after two hours without use. Counters last 90 days, blocked ones until somebody lifts it.
 PRUNE = """
 delete from private.rate_bucket where key in (
   select key from private.rate_bucket
@@ -104,17 +105,17 @@ class Limits:
         async with borrowed(self._pool) as connection:
             if await connection.fetchval(TAKE, key, limit.capacity, rate):
                 return
-            wait = await connection.fetchval(WAIT_FOR_TOKEN, key, rate) or 0
+            wait = await connection.fetchval(SECONDS_TO_REFILL, key, rate) or 0
         self._refusals.remember(key, wait)
         self._refuse(limit.name, wait)
 
     async def count_failure(self, whom: str) -> None:
-        """A try that is a failure until forgotten. Raises RateLimitedError, or SignInBlockedError for good."""
+        """A try that is a failure until forgotten. Raises RateLimitedError or SignInBlockedError."""
         key = self._key("failures", "login", whom)
         async with borrowed(self._pool) as connection:
             if await connection.fetchval(COUNT_FAILURE, key, FAILURES_IN_A_ROW_MAX):
                 return
-            row = await connection.fetchrow(WAIT_FOR_TRY, key)
+            row = await connection.fetchrow(SECONDS_TO_TRY, key)
         if row and row["tokens"] >= FAILURES_IN_A_ROW_MAX:
             LIMITED.labels("account_blocked").inc()
             raise SignInBlockedError

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 
 from authsvc.emails import ASCII_LOWER, Address
 from authsvc.errors import UnacceptablePasswordError
@@ -20,19 +21,19 @@ SUBSTITUTIONS = (
     str.maketrans("0134578@$!+", "oleastbasit"),
 )
 ROWS = (
-    "`1234567890-=", "qwertyuiop[]\\", "asdfghjkl;'", "zxcvbnm,./", "abcdefghijklmnopqrstuvwxyz", "qwertzuiop",
-    "yxcvbnm", "azertyuiop", "qsdfghjklm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/", "1q2w3e4r5t6y7u8i9o0p",
-    "qawsedrftgyhujikolp", "9876543210", "789456123", "147258369",
+    "`1234567890-=", "qwertyuiop[]\\", "asdfghjkl;'", "zxcvbnm,./", "abcdefghijklmnopqrstuvwxyz",
+    "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik,9ol.0p;/",
+    "1q2w3e4r5t6y7u8i9o0p", "qawsedrftgyhujikolp", "789456123", "147258369",
 )  # fmt: skip
-STEPS = {pair for row in ROWS for pair in zip(row, row[1:], strict=False)}
+STEPS = {pair for row in ROWS for pair in pairwise(row)}
 WALK_SHARE = 0.75  # of neighbouring characters that must be neighbours on a keyboard row too
 SHORT_PERIOD = 4  # abc!abc!abc! is as good as abc!
 PERSONAL_MIN = 4
-WORD_SHARE = 1 / 3  # of a password: what is added to less of a word is no decoration
+DECORATION_MAX = 8  # digits and symbols around a word; more of them may be worth something by themselves
 
 
 def require_text(password: str) -> None:
-    """Raises UnacceptablePasswordError for what cannot be anybody's password; says nothing about its strength."""
+    """Raises UnacceptablePasswordError for what cannot be anybody's password, however strong."""
     if len(password) > MAX_CHARACTERS or len(password.encode("utf-8")) > MAX_BYTES:
         message = f"Use a password of at most {MAX_CHARACTERS} characters."
         raise UnacceptablePasswordError("password_too_long", message)
@@ -68,7 +69,10 @@ def is_worn(text: str, words: frozenset[str]) -> bool:
 
     Disguises: repeated; with digits and symbols before, after and between; with look-alikes for letters.
     """
-    return any(len(core) >= WORD_SHARE * len(text) and _is_made_of(core, words) for core in _cores(text))
+    decoration = "".join(character for character in text if not character.isalpha())
+    if len(decoration) > DECORATION_MAX and not _is_walk(decoration):
+        return False
+    return any(_is_made_of(core, words) for core in _cores(text))
 
 
 def _personal(address: Address) -> frozenset[str]:
@@ -92,7 +96,9 @@ def _letters(text: str) -> str:
 def _is_made_of(core: str, words: frozenset[str]) -> bool:
     unit = core[: _period(core)]
     halves = ((unit[:cut], unit[cut:]) for cut in range(1, len(unit)))
-    return bool(unit) and (unit in words or any(a in words and b in words for a, b in halves))
+    return bool(unit) and (
+        not words.isdisjoint((core, unit)) or any(a in words and b in words for a, b in halves)
+    )
 
 
 def _period(text: str) -> int:
@@ -103,6 +109,6 @@ def _period(text: str) -> int:
 
 def _is_walk(text: str) -> bool:
     """Whether it is fingers walking over keys: 1234..., qwerty..., aaaa..., abcd..., 1qaz2wsx..."""
-    pairs = list(zip(text, text[1:], strict=False))
+    pairs = list(pairwise(text))
     steps = sum(a == b or (a, b) in STEPS or (b, a) in STEPS for a, b in pairs)
     return steps >= WALK_SHARE * len(pairs)

@@ -42,7 +42,7 @@ class Seen:
 
 
 def encode(token: RefreshToken, secret: bytes) -> str:
-    """The text a client keeps: the same for the same token, so that an answer lost on the way can be repeated."""
+    """The text a client keeps: the same each time, so that an answer lost on the way can be repeated."""
     prefix = PREFIX.pack(VERSION, KEY_ID, token.session_id.bytes, token.generation)
     return base64.urlsafe_b64encode(prefix + mac(secret, prefix)).decode("ascii")
 
@@ -65,8 +65,8 @@ def decode(text: str, secret: bytes) -> RefreshToken:
 def judge(token: RefreshToken, seen: Seen, *, grace_seconds: float) -> Verdict:
     """What a genuine token that did not rotate its session means.
 
-    repeat: its answer was lost, or two tabs refreshed at once. reused: somebody else has the session too. ahead: the
-    database was restored from before this token was made.
+    repeat: its answer was lost, or two tabs refreshed at once. reused: somebody else has the session too.
+    ahead: the database was restored from before this token was made.
     """
     if seen.revoked:
         return "revoked"

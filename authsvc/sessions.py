@@ -4,12 +4,11 @@ Knows no password and signs nothing.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal, assert_never
 from uuid import UUID
 
 import structlog
-from chassis.database import Pool
 
 from authsvc import audit
 from authsvc.clients import Client
@@ -18,18 +17,15 @@ from authsvc.errors import RefreshTokenError, SessionEndedError, UnavailableErro
 from authsvc.limits import Limit, Limits
 from authsvc.metrics import REFRESHES
 from authsvc.refresh import RefreshToken, Seen, decode, encode, judge
+from chassis.database import Pool
 
 Scope = Literal["local", "others", "global"]
 
 REFRESH_LIMIT = Limit("refresh", capacity=30, seconds=60)
 
-COLUMNS = """
-s.id, s.account_id, s.generation, s.amr, s.aal, extract(epoch from s.authenticated_at)::bigint as authenticated_at,
-extract(epoch from least(s.expires_at, s.idle_expires_at) - clock_timestamp())::float8 as seconds_left
-"""
-OPEN = f"""
-insert into private.session as s (account_id, expires_at, idle_expires_at, ip_prefix, user_agent)
-values ($1, now() + $2, now() + $3, $4, $5) returning {COLUMNS}
+OPEN = """
+insert into private.session (account_id, expires_at, idle_expires_at, ip_prefix, user_agent)
+values ($1, now() + $2, now() + $3, $4, $5) returning *
 """
 # Makes room for one more: the least recently used live sessions go.
 EVICT = """
@@ -40,16 +36,18 @@ update private.session set revoked_at = now(), revoke_reason = 'evicted' where i
 returning id
 """
 # One winner among parallel uses of a token: the others find another generation when they get the row's lock.
-ROTATE = f"""
+ROTATE = """
 update private.session s
-   set generation = s.generation + 1, rotated_at = clock_timestamp(), idle_expires_at = clock_timestamp() + $3
+   set generation = generation + 1, rotated_at = clock_timestamp(), idle_expires_at = clock_timestamp() + $3
   from private.account a
- where s.id = $1 and s.generation = $2 and s.revoked_at is null and now() < least(s.expires_at, s.idle_expires_at)
-   and a.id = s.account_id and a.banned_at is null and coalesce(a.password_changed_at <= s.authenticated_at, true)
-returning {COLUMNS}
+ where s.id = $1 and s.generation = $2
+   and s.revoked_at is null and now() < least(s.expires_at, s.idle_expires_at)
+   and a.id = s.account_id and a.banned_at is null
+   and coalesce(a.password_changed_at <= s.authenticated_at, true)
+returning s.*
 """
-LOOK = f"""
-select {COLUMNS}, extract(epoch from clock_timestamp() - s.rotated_at)::float8 as seconds_since_rotation,
+LOOK = """
+select s.*, extract(epoch from clock_timestamp() - s.rotated_at)::float8 as seconds_since_rotation,
        s.revoked_at is not null or a.banned_at is not null
          or coalesce(a.password_changed_at > s.authenticated_at, false) as revoked,
        now() >= least(s.expires_at, s.idle_expires_at) as expired
@@ -79,15 +77,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A live session. `authenticated_at` is in seconds since 1970, `seconds_left` until it ends if not used."""
+    """A live session, and when it ends if it is not used."""
 
     id: UUID
     account_id: UUID
     generation: int
     amr: tuple[str, ...]
     aal: int
-    authenticated_at: int
-    seconds_left: float
+    authenticated_at: datetime
+    ends_at: datetime
 
     @classmethod
     def read(cls, row: Any) -> "Session":
@@ -98,7 +96,7 @@ class Session:
             amr=tuple(row["amr"]),
             aal=row["aal"],
             authenticated_at=row["authenticated_at"],
-            seconds_left=row["seconds_left"],
+            ends_at=min(row["expires_at"], row["idle_expires_at"]),
         )
 
 
@@ -141,7 +139,7 @@ class Sessions:
         return Session.read(row)
 
     async def refresh(self, refresh_token: str, client: Client) -> Session:
-        """The session after its next rotation. Raises RefreshTokenError, SessionEndedError, RateLimitedError."""
+        """The session, rotated. Raises RefreshTokenError, SessionEndedError, RateLimitedError."""
         token = self.decode(refresh_token)
         await self._limits.spend(REFRESH_LIMIT, str(token.session_id))
         async with borrowed(self._pool) as connection:

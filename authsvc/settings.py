@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
+from authsvc.master_key import MasterKey
 from chassis.serving import parse_address
 from chassis.settings import SettingsError, key
-
-from authsvc.master_key import MasterKey
 
 BCRYPT_COSTS = range(10, 15)
 # Anything cheaper can be guessed at speed: good enough only where nobody but this machine can ask.
@@ -23,7 +22,7 @@ RANGES = {
     "access_token_seconds": range(60, 3601),
     "session_absolute_days": range(1, 366),
     "sessions_per_account": range(1, 1001),
-    "bcrypt_threads": range(0, 257),
+    "bcrypt_threads": range(257),
     "logins_per_minute": range(1, 1_000_001),
     "logins_per_hour": range(1, 1_000_001),
     "registrations_per_hour": range(1, 1_000_001),
@@ -87,12 +86,12 @@ def is_origin(url: str) -> bool:
     """Whether it is scheme://host[:port] as browsers write it, and safe to carry credentials."""
     try:
         parts = urlsplit(url)
-        bare = f"{parts.scheme}://{parts.netloc}" == url and url == url.lower()
-        secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(parts.hostname))
-        default_port = {"https": 443, "http": 80}.get(parts.scheme)
-        return bare and secure and "@" not in parts.netloc and bool(parts.hostname) and parts.port != default_port
+        is_default_port = parts.port == {"https": 443, "http": 80}.get(parts.scheme)
     except ValueError:
         return False
+    secure = parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(parts.hostname))
+    bare = f"{parts.scheme}://{parts.netloc}".lower() == url and "@" not in url and not is_default_port
+    return secure and bare and bool(parts.hostname)
 
 
 def _faults(settings: Settings) -> Iterator[str]:
@@ -134,7 +133,8 @@ def _secret_faults(settings: Settings) -> Iterator[str]:
         yield f"master_key: {error}"
     costs = TEST_BCRYPT_COSTS if settings.on_loopback else BCRYPT_COSTS
     if settings.bcrypt_cost not in costs:
-        yield f"bcrypt_cost: expected {costs[0]} to {costs[-1]} (below {BCRYPT_COSTS[0]} only on a loopback address)"
+        only = f"(below {BCRYPT_COSTS[0]} only on a loopback address)"
+        yield f"bcrypt_cost: expected {costs[0]} to {costs[-1]} {only}"
     if not PASSWORD_MIN_LENGTH_FLOOR <= settings.password_min_length <= 64:
         yield f"password_min_length: expected {PASSWORD_MIN_LENGTH_FLOOR} to 64"
 

@@ -3,6 +3,7 @@
 Knows no database: whether the token's session still lives is the caller's question.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from chassis.errors import ApiError
 
 TOKEN_MAX_CHARS = 4 * 1024
 LEEWAY_SECONDS = 5
+TOKEN = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){2}")  # PyJWT lets padding pass
 TOKEN_TYPE = "at+jwt"  # noqa: S105 (RFC 9068's name for an access token)
 REQUIRED = ["exp", "iat", "iss", "aud", "sub", "sid"]
 
@@ -48,8 +50,8 @@ class Verifier:
             raise refusal("invalid_token", "The access token is not valid: sign in again.") from error
 
     def _decode(self, token: str) -> dict[str, Any]:
-        if len(token) > TOKEN_MAX_CHARS:
-            raise ValueError("too long")
+        if len(token) > TOKEN_MAX_CHARS or not TOKEN.fullmatch(token):
+            raise ValueError("not three parts of base64url")
         header = jwt.get_unverified_header(token)
         key = self._keys.get(header.get("kid", ""))
         # The header is the sender's word: it may choose among our keys, and nothing else (no jwk, jku, x5u).

@@ -113,7 +113,7 @@ def split_hosts(url: str) -> tuple[str, list[tuple[str, int]]]:
     names = (in_netloc or query.get("host", "")).split(",")
     ports = query.get("port", "5432").split(",")
     ports = ports * len(names) if len(ports) == 1 else ports
-    hosts = [_host(unquote(name), port) for name, port in zip(names, ports, strict=True)]
+    hosts = [_host(name, port) for name, port in zip(names, ports, strict=True)]
     return urlunsplit(parts._replace(query=urlencode(query))), hosts
 
 
@@ -122,7 +122,7 @@ def _host(text: str, port: str) -> tuple[str, int]:
         name, _, given = text[1:].partition("]")
         return name, int(given.removeprefix(":") or port)
     name, _, given = text.partition(":")
-    return name, int(given or port)
+    return unquote(name), int(given or port)
 
 
 @dataclass(slots=True)
@@ -162,7 +162,7 @@ class _Race:
 
     def _hurry(self) -> None:
         soon = asyncio.get_running_loop().time() + SECOND_ANSWER_SECONDS
-        for timer in self.timers:
+        for timer in (running for running in self.timers if not running.expired()):
             timer.reschedule(min(soon, timer.when() or soon))
 
     async def _newest(self, primaries: list[Connection]) -> Connection | None:

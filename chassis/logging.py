@@ -24,7 +24,7 @@ REDACTED = "[redacted]"
 SECRET_WORDS = {"password", "passwd", "token", "authorization", "secret", "cookie", "credential"}
 SECRET_NAMES = {"code", "auth_code", "authorization_code", "master_key", "private_key", "database_url"}
 SECRET_TEXTS = (
-    (re.compile(r"(\w+://[^\s:/@]*):[^\s/@]+@"), r"\1:" + REDACTED + "@"),  # a URL's password
+    (re.compile(r"\b([a-z][a-z+]{0,15}://[^\s:/@]*):[^\s/@]+@"), r"\1:" + REDACTED + "@"),  # a URL's password
     (re.compile(r"\beyJ[\w-]+\.[\w-]*\.[\w-]*"), REDACTED),  # a token
     (re.compile(r"(?i)\b(bearer|basic) +[\w.~+/=-]+"), r"\1 " + REDACTED),
 )

@@ -5,9 +5,11 @@ Knows the application only as something that answers.
 
 import asyncio
 import os
+import re
 import socket
+import stat
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import structlog
@@ -20,8 +22,12 @@ BACKLOG = 1024
 FIRST_ACTIVATED_FD = 3  # SD_LISTEN_FDS_START
 KEEPALIVE_SECONDS = 75.0  # also the longest a client may take for its headers
 LINGER_SECONDS = 0.3  # for what is on its way on kept-alive connections when we stop
+LINGER_LOOKS = 30
 HANDLERS_SECONDS = 10.0
 UNREAD_BODY_SECONDS = 1.0  # for a client that sends on after its refusal
+ADDRESS = re.compile(
+    r"unix:(?P<path>/.+)|(\[(?P<host6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]{1,5})"
+)
 
 log = structlog.get_logger()
 _stopping = web.AppKey("stopping", asyncio.Event)
@@ -50,8 +56,7 @@ async def serve(app: web.Application, address: str, *, name: str) -> AsyncIterat
         finally:
             server.close()
         app[_stopping].set()
-        if runner.server and runner.server.connections:
-            await asyncio.sleep(LINGER_SECONDS)
+        await _linger(runner)
     finally:
         await runner.cleanup()
 
@@ -66,12 +71,10 @@ def activated_fd(name: str, environ: Mapping[str, str] = os.environ) -> int | No
 
 def parse_address(address: str) -> tuple[str, int] | str:
     """`host:port` as a pair, `unix:/path` as a path. Raises ValueError."""
-    if address.startswith("unix:"):
-        return address.removeprefix("unix:")
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:
+    match = ADDRESS.fullmatch(address)
+    if match is None or int(match["port"] or 0) > 65535:
         raise ValueError(f"{address!r} is no address: write host:port or unix:/path")
-    return host.strip("[]"), int(port)
+    return match["path"] or (match["host"] or match["host6"], int(match["port"]))
 
 
 def _activated(name: str) -> socket.socket | None:
@@ -85,20 +88,33 @@ def _activated(name: str) -> socket.socket | None:
 def _bind(address: str) -> socket.socket:
     target = parse_address(address)
     if isinstance(target, str):
-        return _bind_path(target)
-    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+        family = socket.AF_UNIX
+        _remove_leftover(target)
+    else:
+        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind(target)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(target)
+    except OSError as error:
+        listening.close()
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror}") from error
     return listening
 
 
-def _bind_path(path: str) -> socket.socket:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    if os.path.exists(path):
-        os.unlink(path)
-    listening.bind(path)
-    return listening
+def _remove_leftover(path: str) -> None:
+    """A socket's file outlives its process; another kind of file is not ours to remove."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+
+
+async def _linger(runner: web.AppRunner) -> None:
+    """Wait for what is on its way on open connections, and no longer than until they are closed."""
+    for _ in range(LINGER_LOOKS):
+        if runner.server is None or not runner.server.connections:
+            return
+        await asyncio.sleep(LINGER_SECONDS / LINGER_LOOKS)
 
 
 class _Protocol(web.RequestHandler):

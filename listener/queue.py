@@ -7,13 +7,14 @@ epoch has moved on or nobody owns the job any more.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString, TypeAlias
 from uuid import UUID
 
-import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+if TYPE_CHECKING:
+    import asyncpg
+    from asyncpg.pool import PoolConnectionProxy
 
-Connection = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"  # generic for checkers only
 
 LOWEST_TAG = -(2**63)
 HEAD_START = 8192  # private.head_start(): how far below the clock a priority can put a tag

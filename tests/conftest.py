@@ -1,3 +1,3 @@
 """Wires the themed fixture files; holds none of its own."""
 
-pytest_plugins = ["tests.fix_postgres", "tests.fix_tokens"]
+pytest_plugins = ["tests.fix_postgres", "tests.fix_tokens", "tests.fix_events", "tests.fix_stack", "tests.fix_postgrest"]

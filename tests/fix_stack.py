@@ -1,4 +1,4 @@
-"""The parts of a stack as real processes on free ports: one `run(...)` each, with a health check, stopped by pid.
+"""The parts of a stack as real processes on free ports: each with a health check, each stopped by its pid.
 
 `stack` is shared by the tests of one test process, for those that do no harm; `own_stack` may be broken.
 """
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,6 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
-
 from precis import binary, layout, postgrest
 from precis.settings import StackSettings
 
@@ -35,8 +33,14 @@ from tests.stack.client import Client
 START_SECONDS = 40.0  # two busy cores, five interpreters
 STOP_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.02
-PASSWORD = "correct horse battery staple 42"
+PASSWORD = "velvet harbour quiet nine 42"
 PARTS = ("engine", "authsvc", "postgrest", "listener work", "listener events")
+ROLES = {
+    "authsvc": "authsvc",
+    "work": "listener",
+    "events": "listener_events",
+    "postgrest": "authenticator",
+}
 
 Sections = Mapping[str, Mapping[str, Any]]
 
@@ -60,7 +64,8 @@ class Part:
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=dict(self.environ), cwd=self.log.parent
+                self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=dict(self.environ), cwd=self.log.parent,
             )  # fmt: skip
 
     def is_ready(self) -> bool:
@@ -74,8 +79,9 @@ class Part:
         deadline = time.monotonic() + within
         while not self.is_ready():
             assert self.process is not None
-            ended = self.process.poll()
-            assert ended is None and time.monotonic() < deadline, f"{self.name} is not ready ({ended}):\n{self.tail()}"
+            code = self.process.poll()
+            assert code is None, f"{self.name} has ended with {code}:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"{self.name} is not ready:\n{self.tail()}"
             time.sleep(LOOK_AGAIN_SECONDS)
 
     def send(self, number: signal.Signals) -> None:
@@ -176,7 +182,7 @@ class Stack:
     def second_worker(self) -> Iterator[Part]:
         """One more `listener work` beside the stack's own."""
         second = part(self, "listener work")
-        address = f"127.0.0.1:{free_port()}"
+        address = local()
         second.environ = {**second.environ, "PRECIS_WORK_ADMIN_LISTEN": address}
         second.health, second.log = f"http://{address}/readyz", self.folder / "second-work.log"
         with run(second):
@@ -193,12 +199,17 @@ class Stack:
             write_whole(file, "[]")
 
     def metric(self, part: str, name: str, **labels: str) -> float:
-        """A sample's value as that part's /metrics tells it, 0 if there is none yet; summed over other labels."""
-        with urllib.request.urlopen(self.parts[part].health.replace("/readyz", "/metrics"), timeout=5) as answer:
+        """What that part's /metrics tells, 0 if nothing yet; summed over other labels."""
+        address = self.parts[part].health.replace("/readyz", "/metrics")
+        with urllib.request.urlopen(address, timeout=5) as answer:
             lines = answer.read().decode().splitlines()
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         samples = (line for line in lines if line.partition("{")[0].partition(" ")[0] == name)
         return sum(float(line.split()[-1]) for line in samples if all(text in line for text in wanted))
+
+    def cancelled_calls(self) -> float:
+        """Model calls that were closed before their end, as the engine counts them."""
+        return self.metric("engine", "precis_engine_calls_total", outcome="cancelled")
 
     def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         """As the superuser, past row security."""
@@ -226,7 +237,8 @@ class Stack:
         async with self.visit() as client:
             client.email, client.password = f"{secrets.token_hex(8)}@example.com", PASSWORD
             # Each from an address of its own: many people register here, none of them often.
-            headers = {"X-Forwarded-For": f"2001:db8:{secrets.randbelow(65536):x}:{secrets.randbelow(65536):x}::1"}
+            net = secrets.token_hex(4)
+            headers = {"X-Forwarded-For": f"2001:db8:{net[:4]}:{net[4:]}::1"}
             body = {"email": client.email, "password": client.password}
             answer = await client.auth("POST", "/auth/register", json=body, headers=headers)
             assert answer.status in (200, 201), answer
@@ -243,10 +255,15 @@ def write_whole(file: Path, text: str) -> None:
 
 def addresses() -> dict[str, dict[str, Any]]:
     """Loopback addresses for every part."""
-    listening = {name: {"listen": f"127.0.0.1:{free_port()}"} for name in ("authsvc", "events", "engine", "postgrest")}
-    for name in (*listening, "work"):
-        listening.setdefault(name, {})["admin_listen"] = f"127.0.0.1:{free_port()}"
-    return listening
+    names = ("authsvc", "events", "engine", "postgrest", "work")
+    sections: dict[str, dict[str, Any]] = {name: {"admin_listen": local()} for name in names}
+    for name in names[:-1]:
+        sections[name]["listen"] = local()
+    return sections
+
+
+def local() -> str:
+    return f"127.0.0.1:{free_port()}"
 
 
 def sections_for(database: Database) -> dict[str, dict[str, Any]]:
@@ -256,6 +273,7 @@ def sections_for(database: Database) -> dict[str, dict[str, Any]]:
     sections["authsvc"] |= {
         "public_url": f"http://{sections['authsvc']['listen']}",
         "master_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("="),
+        "postgrest_url": f"http://{sections['postgrest']['listen']}",
         "bcrypt_cost": 4,
         "trusted_proxies": ["127.0.0.1"],
     }
@@ -266,8 +284,7 @@ def sections_for(database: Database) -> dict[str, dict[str, Any]]:
         "idle_seconds": 2,
         "drain_seconds": 1,
     }
-    roles = {"authsvc": "authsvc", "work": "listener", "events": "listener_events", "postgrest": "authenticator"}
-    for section, role in roles.items():
+    for section, role in ROLES.items():
         sections[section]["database_url"] = database.url(role)
     return sections
 
@@ -330,7 +347,9 @@ def render_postgrest(stack: Stack) -> Path:
 
 
 @contextlib.contextmanager
-def running_stack(database: Database, *, parts: tuple[str, ...] = PARTS, **changes: Mapping[str, Any]) -> Iterator[Stack]:
+def running_stack(
+    database: Database, *, parts: tuple[str, ...] = PARTS, **changes: Mapping[str, Any]
+) -> Iterator[Stack]:
     """The parts named, started and ready, stopped on the way out; `changes` by section of the settings."""
     with laid_out(database, changes, parts) as stack:
         try:

@@ -1,1 +1,1 @@
-"""Event streams: pushes row changes and partial text to browsers. State lives in Postgres and in the client."""
+"""Event streams: push row changes and partial text to browsers. State is in Postgres and in the client."""

@@ -9,9 +9,9 @@ from typing import Final, Literal, LiteralString
 
 REPLAY_MAX_EVENTS = 5_000  # somebody further behind re-reads the rows sooner than the events
 
-# A restored copy has another identifier of the cluster or the database; a failover, which may have lost commits,
-# begins a timeline. pg_control_checkpoint() lags after a promotion, the name of the file being written does not.
-# Not to be had in recovery, where nothing may be served either.
+# A restored copy has another identifier of the cluster or the database; a failover, which may have lost
+# commits, begins a timeline. After a promotion pg_control_checkpoint() lags, the name of the file being
+# written does not. It cannot be told in recovery, where nothing may be served either.
 INCARNATION: Final[LiteralString] = """
   substr(encode(sha256(convert_to(concat_ws('.',
     (select system_identifier from pg_control_system()),

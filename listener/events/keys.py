@@ -51,7 +51,7 @@ class Keys:
         )
 
     async def _reread(self) -> None:
-        # Who waits here finds the keys fresh: after a rotation many come at once, and none may be refused for that.
+        # Who waits here finds the keys fresh: after a rotation many come at once, and none may be refused.
         async with self._reading:
             if time.monotonic() - self._read_at >= REREAD_AT_MOST_EVERY_SECONDS:
                 await self.refresh()

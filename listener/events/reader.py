@@ -8,14 +8,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from json import loads
-from typing import Final, LiteralString
+from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias
 from uuid import UUID
 
 import asyncpg
 from prometheus_client import Counter, Histogram
 
-from chassis.database import Connection, Pool
+from chassis.database import Pool
 from listener.events.incarnation import INCARNATION, Head
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = PoolConnectionProxy[Any]
 
 ROLE: Final = "pgrest_auth"
 ROW_MAX_BYTES: Final = 256 * 1024
@@ -24,11 +29,14 @@ READ_MAX_EVENTS: Final = 200
 READ_MAX_PIECES: Final = 2_000
 
 BECOME_USER: Final = "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)"
-PASS_GATE: Final = "select gate.pre_request()"
-READ_HEAD: Final[LiteralString] = "select n, min_n, " + INCARNATION + " as incarnation from gate.event_cursor"
+PASS_GATE: Final = "select gate.pre_request()"  # noqa: S105 (no password)
+READ_HEAD: Final[LiteralString] = (
+    "select n, min_n, " + INCARNATION + " as incarnation from gate.event_cursor"  # noqa: S608 (constants)
+)
 
-# The newest event of each thing among the next ones, with the row as it is now: states are facts, not deltas. What
-# does not fit into one read waits for the next. Every column but `text`, which never changes and may be 1 MiB.
+# The newest event of each thing among the next ones, with the row as it is now: states are facts, not deltas.
+# What does not fit into one read waits for the next. Every column but `text`: it never changes and is long.
+# The `limit 1` keeps the planner from joining all of the owner's rows (200 of 250 took 2.5 s, now 6 ms).
 READ_EVENTS: Final = """
 with next as materialized (
   select n, kind, ref, gone, at from gate.event where n > $1 order by n limit $2
@@ -41,15 +49,18 @@ with next as materialized (
     from newest e
     left join lateral (
       select v.state, row_to_json(v)::text as whole
-        from (select q.id, q.title, q.task, q.document_id, q.url, q.target_words, q.target_ratio, q.style, q.language,
-                     q.model, q.priority, q.run_at, q.state, q.progress, q.result, q.checks, q.engine, q.error_code,
-                     q.error_message, q.created_at, q.updated_at, q.finished_at
-                from public.requests q where q.id = e.ref) v
+        from (select q.id, q.title, q.task, q.document_id, q.url, q.target_words, q.target_ratio, q.style,
+                     q.language, q.model, q.priority, q.run_at, q.state, q.progress, q.result, q.checks,
+                     q.engine, q.error_code, q.error_message, q.created_at, q.updated_at, q.finished_at
+                from public.requests q where q.id = e.ref limit 1) v
     ) r on e.kind = 'request' and not e.gone
 ), sized as (
-  select *, sum(coalesce(octet_length(row), 0)) over (order by n) - coalesce(octet_length(row), 0) as bytes_before from seen
+  select *, sum(octet_length(row)) over (order by n rows between unbounded preceding and 1 preceding)
+         as bytes_before
+    from seen
 )
-select n, kind, ref, gone, at, state, row, truncated from sized where bytes_before < $4 order by n
+select n, kind, ref, gone, at, state, row, truncated
+  from sized where coalesce(bytes_before, 0) < $4 order by n
 """
 
 READ_PIECES: Final = """
@@ -101,7 +112,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one moment of the database looked like. `complete` is false if there are more events than were read."""
+    """What one moment of the database looked like, as far as it was read."""
 
     head: Head
     events: tuple[Event, ...] = ()
@@ -110,8 +121,7 @@ class Reading:
     @property
     def reached(self) -> int:
         """Up to which number this tells everything."""
-        complete = len(self.events) == 0 or self.events[-1].n >= self.head.n
-        return self.head.n if complete else self.events[-1].n
+        return self.events[-1].n if self.events else self.head.n
 
 
 class Reader:
@@ -142,7 +152,7 @@ class Reader:
         return Reading(head, events, pieces)
 
     @asynccontextmanager
-    async def _as_user(self, claims: str) -> AsyncIterator[Connection]:
+    async def _as_user(self, claims: str) -> AsyncIterator["Connection"]:
         async with (
             self._pool.acquire() as connection,
             # One snapshot, so that head, events, rows and pieces agree.
@@ -158,19 +168,19 @@ class Reader:
             yield connection
 
 
-async def _head(connection: Connection) -> Head:
+async def _head(connection: "Connection") -> Head:
     row = await connection.fetchrow(READ_HEAD)
     if row is None:
         raise RefusedError("session_ended", "This account is gone. Sign in again.")
     return Head(row["incarnation"], row["n"], row["min_n"])
 
 
-async def _events(connection: Connection, after: int) -> tuple[Event, ...]:
+async def _events(connection: "Connection", after: int) -> tuple[Event, ...]:
     rows = await connection.fetch(READ_EVENTS, after, READ_MAX_EVENTS, ROW_MAX_BYTES, READ_MAX_BYTES)
     return tuple(Event(**row) for row in rows)
 
 
-async def _pieces(connection: Connection, seen: Sequence[tuple[UUID, int, int]]) -> tuple[Piece, ...]:
+async def _pieces(connection: "Connection", seen: Sequence[tuple[UUID, int, int]]) -> tuple[Piece, ...]:
     columns = [[entry[column] for entry in seen] for column in range(3)]
     rows = await connection.fetch(READ_PIECES, *columns, READ_MAX_PIECES)
     return tuple(Piece(**row) for row in rows)

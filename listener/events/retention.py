@@ -9,8 +9,7 @@ PRUNE_SECONDS: Final = 60.0
 KEPT_DAYS: Final = 7
 BATCH_EVENTS: Final = 2_000
 
-# Several processes may try: one at a time does it. The cursors are locked after the events and in owner order, as
-# the trigger does it.
+# Several processes may try: one at a time does it. The cursors are locked in owner order, as by the triggers.
 PRUNE_EVENTS: Final = """
 with turn as materialized (
   select pg_try_advisory_xact_lock(hashtext('precis.prune_events')) as mine
@@ -25,7 +24,8 @@ with turn as materialized (
   select c.owner, last.n from private.event_cursor c join last on last.owner = c.owner
    order by c.owner for no key update of c
 ), told as (
-  update private.event_cursor c set min_n = greatest(c.min_n, locked.n) from locked where c.owner = locked.owner
+  update private.event_cursor c set min_n = greatest(c.min_n, locked.n)
+    from locked where c.owner = locked.owner
 )
 select count(*) from gone
 """

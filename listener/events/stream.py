@@ -24,11 +24,12 @@ QUEUE_MAX_BYTES: Final = 256 * 1024
 QUEUE_MAX_EVENTS: Final = 256
 FINAL_STATES: Final = ("done", "failed", "cancelled")
 
+Send = Callable[[bytes], Awaitable[None]]
 Reason = Literal["client", "slow", "expiry", "session", "age", "shutdown", "error"]
 
-COALESCED = Counter("precis_events_coalesced_total", "Events that a newer one of the same row replaced unsent.")
+COALESCED = Counter("precis_events_coalesced_total", "Events replaced unsent by a newer one.")
 RESETS = Counter("precis_events_resets_total", "Times a client was told to re-read its rows.", ["reason"])
-LAG_SECONDS = Histogram("precis_events_notify_lag_seconds", "From the change to its being written to a stream.")
+LAG_SECONDS = Histogram("precis_events_notify_lag_seconds", "From a change to its writing.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Ending:
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """`position` is how far it has been read for; what lies between that and the client waits in the queue."""
+    """`position` is how far it has been read for; what lies between that and the client is in the queue."""
 
     transport: asyncio.Transport
     position: Position
@@ -98,7 +99,6 @@ class Stream:
         self._queue.clear()
         self._queue_bytes = 0
         self.partials = Partials()
-        self._told = position
         self._roused.set()
 
     def end(self, ending: Ending) -> None:
@@ -110,13 +110,15 @@ class Stream:
             patience = FAREWELL_SECONDS if ending.farewell else 0
             asyncio.get_running_loop().call_later(patience, self.transport.abort)
 
-    async def write(self, send: Callable[[bytes], Awaitable[None]], drained: Callable[[], None]) -> None:
-        """Tell until the stream ends. `drained` is called when there is room again after the queue was full."""
+    async def write(self, send: Send, opening: bytes, ask: Callable[[], None]) -> None:
+        """Tell until the stream ends, `opening` first. `ask` has more read, once there is room again."""
+        self._told = self.position
+        await self._send(send, opening)
         while self.ending is None:
             await self._send(send, await self._next())
-            if self.behind:
+            if self.behind and not self.full:
                 self.behind = False
-                drained()
+                ask()
         if self.ending.farewell:
             await self._send(send, self.ending.farewell)
 
@@ -129,7 +131,7 @@ class Stream:
         self._roused.clear()
         return self._take()
 
-    async def _send(self, send: Callable[[bytes], Awaitable[None]], chunk: bytes) -> None:
+    async def _send(self, send: Send, chunk: bytes) -> None:
         try:
             async with asyncio.timeout(SLOW_SECONDS):
                 await send(chunk)
@@ -176,7 +178,7 @@ class Stream:
 
     def _catch_up(self) -> bytes:
         """Where only events went by that this stream does not want, its client's position is moved along."""
-        if self._told in (None, self.position):
+        if self._told == self.position:
             return b""
         self._told = self.position
         return frames.cursor(self.position)

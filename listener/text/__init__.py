@@ -1,1 +1,2 @@
-"""Pure functions on text: normalise, cut, count, rank, shorten, check. Knows no database, no HTTP and no model."""
+"""Pure functions on text: normalise, cut, count, rank, shorten, check. Knows no database, no HTTP and no
+model."""

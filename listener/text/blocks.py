@@ -1,8 +1,9 @@
-"""Cuts a text into its structure: headings, paragraphs, list items, quotes, tables, code. Loses nothing but blanks."""
+"""Cuts a text into its structure: headings, paragraphs, list items, quotes, tables, code. Loses nothing
+but blanks."""
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from listener.text.words import count_words
@@ -20,8 +21,13 @@ _ITEM = re.compile(r"\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u2013]|\(?\d{1,3}[.)]|[a
 _INDENTED = re.compile(r"(?:\t| {4})")
 _CODE_MARK = re.compile(r"[{};=<>$\\]|\(\)|^\s*(?:def|class|import|return|if|for|while|\$|#|//)\b")
 _HEADING_MARKS = re.compile(r"^ {0,3}#{1,6}\s*|\s+#+\s*$|\n.*|\*\*|__", re.DOTALL)
-_LINE_MARKS = re.compile(r"^\s*>+ ?|\A\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u2013]|\(?\d{1,3}[.)]|[a-zA-Z]\))\s+(?:\[[ xX]\] )?", re.MULTILINE)
-_SENTENCE_END = re.compile(r"[.!?:;,\u2026\u3002\uff01\uff1f\uff1a\uff0c\u060c\u061b\u061f\u06d4\u0964\u0965]['\"\u201d\u2019\u00bb)\]]*$")
+_LINE_MARKS = re.compile(
+    r"^\s*>+ ?|\A\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u2013]|\(?\d{1,3}[.)]|[a-zA-Z]\))\s+(?:\[[ xX]\] )?",
+    re.MULTILINE,
+)
+_SENTENCE_END = re.compile(
+    r"[.!?:;,\u2026\u3002\uff01\uff1f\uff1a\uff0c\u060c\u061b\u061f\u06d4\u0964\u0965]['\"\u201d\u2019\u00bb)\]]*$"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,9 @@ def split_blocks(text: str) -> list[Block]:
     blocks: list[Block] = []
     for lines in _groups(_classify(text)):
         first, last = lines[0], lines[-1]
-        start = first.start + len(first.text) - len(first.text.lstrip()) if first.kind != "code" else first.start
+        start = (
+            first.start + len(first.text) - len(first.text.lstrip()) if first.kind != "code" else first.start
+        )
         end = last.start + len(last.text.rstrip())
         blocks.append(Block(first.kind, text[start:end], start, end, first.level))
     return _promote_headings(blocks)
@@ -123,20 +131,21 @@ def _groups(lines: list[_Line | None]) -> Iterator[list[_Line]]:
             group = []
         if line is None:
             continue
-        if line.kind == "heading" and not line.opens:  # the underline of a setext heading names what it underlines
+        if (
+            line.kind == "heading" and not line.opens
+        ):  # the underline of a setext heading names what it underlines
             group = [_Line(one.text, one.start, "heading", line.level, one.opens) for one in group]
         group.append(line)
 
 
 def _promote_headings(blocks: list[Block]) -> list[Block]:
     """Lone short lines without an end mark, before something longer, are headings that carry no marks."""
-    followers = [*blocks[1:], None]
-    return [
-        Block("heading", block.text, block.start, block.end, 1 if index == 0 else 2)
-        if follower and _looks_like_heading(block, follower)
-        else block
-        for index, (block, follower) in enumerate(zip(blocks, followers, strict=True))
-    ]
+    found = []
+    for index, block in enumerate(blocks):
+        follower = blocks[index + 1] if index + 1 < len(blocks) else None
+        heading = follower is not None and _looks_like_heading(block, follower)
+        found.append(replace(block, kind="heading", level=1 if index == 0 else 2) if heading else block)
+    return found
 
 
 def _looks_like_heading(block: Block, follower: Block) -> bool:

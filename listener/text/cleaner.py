@@ -1,5 +1,6 @@
-"""Takes out of a model's answer, while it streams, what is not the answer: reasoning, template tokens, an enclosing
-code fence, polite openings and endings, our own delimiter. Knows nothing of where the text comes from or goes to."""
+"""Takes out of a model's answer, while it streams, what is not the answer: reasoning, template tokens, an
+enclosing code fence, polite openings and endings, our own delimiter. Knows nothing of where the text comes
+from or goes to."""
 
 import re
 
@@ -11,13 +12,15 @@ _LOOK_BACK_LINES = 4
 _THOUGHT = r"(?:think|thinking|thought|reasoning|reflection)"
 _OPENING = rf"<\s*{_THOUGHT}\s*>|<\|channel\|>\s*(?:analysis|commentary)"
 _CLOSING = rf"<\s*/\s*{_THOUGHT}\s*>"
-_TOKEN = (
+_TEMPLATE_MARK = (
     r"<\|channel\|>\s*[a-z]*|<\|start\|>\s*[a-z]*|<\|[a-zA-Z_]{2,30}\|>|<unused\d+>|</?s>|<(?:bos|eos|pad|unk)>"
     r"|<(?:start|end)_of_turn>(?:model|user)?|\[/?INST\]|<</?SYS>>"
 )
-_MARK = re.compile(f"(?P<open>{_OPENING})|(?P<close>{_CLOSING})|(?P<token>{_TOKEN})", re.IGNORECASE)
+_MARK = re.compile(f"(?P<open>{_OPENING})|(?P<close>{_CLOSING})|(?P<token>{_TEMPLATE_MARK})", re.IGNORECASE)
 _THOUGHT_END = re.compile(rf"{_CLOSING}|<\|(?:end|start)\|>|<\|channel\|>", re.IGNORECASE)
-_PARTIAL_MARK = re.compile(r"<[^>\n]{0,64}$|\[/?I?N?S?T?$|<\|channel\|>\s*[a-z]*$|<\|start\|>\s*[a-z]*$", re.IGNORECASE)
+_PARTIAL_MARK = re.compile(
+    r"<[^>\n]{0,64}$|\[/?I?N?S?T?$|<\|channel\|>\s*[a-z]*$|<\|start\|>\s*[a-z]*$", re.IGNORECASE
+)
 _FENCE = re.compile(r"\s*(`{3,})(?:markdown|md|text|txt|plaintext|plain)?[ \t]*\n", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"`{3,}\s*")
 _EMPHASIS = "*#_ \t"
@@ -32,7 +35,9 @@ class Cleaner:
         self._marks = _MarkFilter(delimiter)
         self._source = _plain(source)
         self._answer = ""  # without marks, from its first character
-        self._head: tuple[int, str] | None = None  # where the text begins in it, and the fence it is wrapped in
+        self._head: tuple[int, str] | None = (
+            None  # where the text begins in it, and the fence it is wrapped in
+        )
         self._published = ""
         self._replaced = False
 
@@ -83,7 +88,8 @@ class Cleaner:
         return body if not closing else inside if not after.strip(" `\n") else head[1] + "\n" + body
 
     def _is_ending(self, line: str) -> bool:
-        return _looks_like_ending(line) and _plain(line) not in self._source
+        courtesy = patterns("closings").match(line.strip(_EMPHASIS + "-"))
+        return bool(courtesy) and not (self._source and _plain(line) in self._source)
 
     def _publish(self, text: str) -> str:
         if text.startswith(self._published):
@@ -96,7 +102,8 @@ class Cleaner:
 
 
 class _MarkFilter:
-    """Removes reasoning, template tokens and the delimiter from a stream, and holds back what may become one."""
+    """Removes reasoning, template tokens and the delimiter from a stream, and holds back what may become
+    one."""
 
     def __init__(self, delimiter: str) -> None:
         mark = rf"|(?P<fence></?\s*{re.escape(delimiter)}\s*/?>)" if delimiter else ""
@@ -126,7 +133,9 @@ class _MarkFilter:
             self.restarted, out = True, ""
         ended_by_token = self._thinking and found[0].startswith("<|")
         self._thinking = not self._thinking and bool(found["open"])
-        self._buffer = self._buffer[found.start() if ended_by_token and "channel" in found[0] else found.end() :]
+        self._buffer = self._buffer[
+            found.start() if ended_by_token and "channel" in found[0] else found.end() :
+        ]
         return out
 
     def _release(self) -> str:

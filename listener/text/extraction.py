@@ -1,11 +1,12 @@
 """Summarises by copying: the sentences of a text that say the most, in their order, and a title for them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from listener.text.blocks import Block, plain_text, split_blocks
 from listener.text.language import detect_language
+from listener.text.lexicon import patterns
 from listener.text.ranking import Sentence, choose, rank
 from listener.text.sentences import cut_paragraph, join_sentences
 from listener.text.words import count_words, is_ideograph
@@ -13,16 +14,9 @@ from listener.text.words import count_words, is_ideograph
 _TITLE_WORDS = 20
 _PARAGRAPH_LETTERS = 240
 _BOILERPLATE_WORDS = 25
-_BOILERPLATE = re.compile(
-    r"\b(?:cookies?|privacy policy|terms of (?:use|service)|all rights reserved|skip to (?:main )?content|newsletter"
-    r"|subscribe|sign up|log in|click here|share this|read more|advertisement|page \d+ of \d+|datenschutzerkl\u00e4rung"
-    r"|alle rechte vorbehalten|seite \d+ von \d+|weiterlesen|tous droits r\u00e9serv\u00e9s|page \d+ sur \d+|lire la suite"
-    r"|todos los derechos reservados|p\u00e1gina \d+ de \d+|leer m\u00e1s|t\u00fcm haklar\u0131 sakl\u0131d\u0131r)\b"
-    r"|\u00a9|\u0432\u0441\u0435 \u043f\u0440\u0430\u0432\u0430 \u0437\u0430\u0449\u0438\u0449\u0435\u043d\u044b"
-    r"|\u7248\u6743\u6240\u6709|\u062c\u0645\u064a\u0639 \u0627\u0644\u062d\u0642\u0648\u0642",
-    re.IGNORECASE,
+_END_MARK = re.compile(
+    "[.!?\u2026:;\u3002\uff01\uff1f\u061f\u06d4\u0964\u0965]['\"\u201d\u2019\u00bb\u300d)*_\\]]*$"
 )
-_END_MARK = re.compile("[.!?\u2026:;\u3002\uff01\uff1f\u061f\u06d4\u0964\u0965]['\"\u201d\u2019\u00bb\u300d)*_\\]]*$")
 _CLAUSE_END = re.compile("[,;:\uff0c\uff1b\u3001\u060c\u2013\u2014]")
 _LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*(?:\s\"[^\"]*\")?\)")
 _EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)([^`\n]+?)(?<=\S)\1(?!\w)")
@@ -41,13 +35,17 @@ class Extract:
         return tuple(sentence for paragraph in self.paragraphs for sentence in paragraph)
 
 
-def extract(text: str, *, target_words: int, title: str = "", language: str | None = None) -> Extract:
-    """The best sentences of a text in about `target_words` words; all of a text that is shorter than that."""
+def extract(
+    text: str, *, target_words: int, title: str = "", checkpoint: Callable[[], None] = lambda: None
+) -> Extract:
+    """The best sentences of a text in about `target_words` words; all of a text that is shorter than that.
+
+    `checkpoint` is called now and then: it ends the work on a long text by raising."""
     blocks = split_blocks(text)
     title = title or _own_title(blocks)
-    language = language or detect_language(text) or "en"
-    candidates = _candidates(blocks, language)
-    ranked = rank(candidates, title=title, language=language)
+    language = detect_language(text) or "en"
+    candidates = _candidates(blocks, language, checkpoint)
+    ranked = rank(candidates, title=title, language=language, checkpoint=checkpoint)
     kept = [ranked.sentences[index] for index in choose(ranked, target_words)]
     return Extract(title or _short_title(kept), _paragraphs(kept), sum(sentence.words for sentence in kept))
 
@@ -62,16 +60,18 @@ def running_text(found: Extract) -> str:
     return "\n\n".join(join_sentences(list(paragraph)) for paragraph in found.paragraphs)
 
 
-def _candidates(blocks: Sequence[Block], language: str) -> list[Sentence]:
+def _candidates(blocks: Sequence[Block], language: str, checkpoint: Callable[[], None]) -> list[Sentence]:
     found: list[Sentence] = []
     section, heading = 0, ""
     for index, block in enumerate(blocks):
         if block.kind == "heading":
             heading, section = plain_text(block), section + bool(found)
         elif block.kind in ("paragraph", "item", "quote"):
-            pieces = cut_paragraph(_readable(plain_text(block)), language)
-            found += [_sentence(_ended(piece), index, section, heading) for piece in pieces]
-    return _shared([sentence for sentence in found if not _is_boilerplate(sentence)])
+            for piece in cut_paragraph(_readable(plain_text(block)), language):
+                checkpoint()
+                sentence = _sentence(_ended(piece), index, section, heading)
+                found += [] if _is_boilerplate(sentence) else [sentence]
+    return _shared(found)
 
 
 def _sentence(text: str, block: int, section: int, heading: str) -> Sentence:
@@ -90,7 +90,11 @@ def _shared(found: list[Sentence]) -> list[Sentence]:
 def _is_boilerplate(sentence: Sentence) -> bool:
     if not any(map(str.isalpha, sentence.text)):
         return True
-    return sentence.words <= _BOILERPLATE_WORDS and bool(_BOILERPLATE.search(sentence.text)) and len(sentence.text) < 160
+    return (
+        sentence.words <= _BOILERPLATE_WORDS
+        and bool(patterns("boilerplate").search(sentence.text))
+        and len(sentence.text) < 160
+    )
 
 
 def _readable(text: str) -> str:

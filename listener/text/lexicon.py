@@ -1,6 +1,8 @@
-"""The word lists of each language: abbreviations, fillers, openers that point back, negations, polite preambles.
+"""The word lists of each language: abbreviations, fillers, openers that point back, negations, polite
+preambles.
 
-Data lies in `languages/*.toml`; a language without a file has empty lists, and everything still works, only coarser."""
+Data lies in `languages/*.toml`; a language without a file has empty lists, and everything still works,
+only coarser."""
 
 import re
 import tomllib
@@ -15,9 +17,10 @@ from typing import Any
 class Lexicon:
     """One language's lists; words in lower case, patterns as regular expressions without anchors.
 
-    `abbreviations` never end a sentence, `endings` may, `before_number` are abbreviations only before a number;
-    `ordinals`: "3." before a word is an ordinal. `starters` are words that begin a sentence, `anaphora` those that
-    point back to the sentence before. `fillers` are (phrase, shorter phrase), `openers` and `dispensable` go."""
+    `abbreviations` never end a sentence, `endings` may, `before_number` are abbreviations only before a
+    number; `ordinals`: "3." before a word is an ordinal. `starters` are words that begin a sentence,
+    `anaphora` those that point back to the sentence before. `fillers` are (phrase, shorter phrase),
+    `openers` and `dispensable` go."""
 
     abbreviations: frozenset[str] = frozenset()
     endings: frozenset[str] = frozenset()
@@ -32,6 +35,7 @@ class Lexicon:
     preambles: tuple[str, ...] = ()
     closings: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
+    boilerplate: tuple[str, ...] = ()
     openers: tuple[str, ...] = ()
     fillers: tuple[tuple[str, str], ...] = ()
     dispensable: tuple[str, ...] = ()
@@ -53,14 +57,15 @@ def languages() -> list[str]:
 
 @cache
 def patterns(name: str) -> re.Pattern[str]:
-    """One expression of the `preambles`, `closings` or `refusals` of every language, longest first."""
+    """One expression of all languages' `preambles`, `closings`, `refusals` or `boilerplate`."""
     found = {pattern for entry in _load().values() for pattern in getattr(entry, name)}
     return re.compile("|".join(sorted(found, key=len, reverse=True)), re.IGNORECASE)
 
 
 @cache
 def word_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
-    """An expression that finds any of the words; whole words, but ideographs and endings such as n't anywhere."""
+    """An expression that finds any of the words; whole words, but ideographs and endings such as n't
+    anywhere."""
     return re.compile("|".join(map(_bounded, sorted(words, key=len, reverse=True))) or r"(?!)", re.IGNORECASE)
 
 
@@ -80,7 +85,9 @@ def _touching(letter: str) -> bool:
 def _load() -> dict[str, Lexicon]:
     folder = resources.files("listener.text") / "languages"
     files = (entry for entry in folder.iterdir() if entry.name.endswith(".toml"))
-    return {entry.name.removesuffix(".toml"): _lexicon(tomllib.loads(entry.read_text("utf-8"))) for entry in files}
+    return {
+        entry.name.removesuffix(".toml"): _lexicon(tomllib.loads(entry.read_text("utf-8"))) for entry in files
+    }
 
 
 def _lexicon(table: dict[str, Any]) -> Lexicon:

@@ -1,9 +1,11 @@
-"""Brings a text into the one form that is stored, hashed and sent to a model: same letters, same blanks, nothing invisible."""
+"""Brings a text into the one form that is stored, hashed and sent to a model: same letters, same blanks,
+nothing invisible."""
 
 import re
 import unicodedata
 
-# Invisible characters carry hidden instructions past a reader: bidi controls, tags, variation selectors beyond the
+# Invisible characters carry hidden instructions past a reader: bidi controls, tags, variation selectors
+# beyond the
 # sixteen that emoji use, zero-width blanks, soft hyphens, and controls other than tab and newline.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
@@ -11,7 +13,9 @@ _INVISIBLE = re.compile(
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]"
 )
 # Joiners spell words in Arabic and Indic scripts and glue emoji; anywhere else they are invisible.
-_JOINER = re.compile("(?<![\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\ufb50-\ufeff\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]+")
+_JOINER = re.compile(
+    "(?<![\u0600-\u08ff\u0900-\u0dff\u1000-\u109f\ufb50-\ufeff\ufe0f\U0001f000-\U0001faff])[\u200c\u200d]+"
+)
 _LINE_END = re.compile("\r\n?|\x85|\u2028")
 _PARAGRAPH_END = re.compile("[\u2029\x0b\x0c]")
 _BLANK = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
@@ -22,7 +26,8 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
 
 
 def normalise(text: str) -> str:
-    """The same text in NFC, with one kind of line end and blank, and without invisible characters; idempotent."""
+    """The same text in NFC, with one kind of line end and blank, and without invisible characters;
+    idempotent."""
     text = _PARAGRAPH_END.sub("\n\n", _LINE_END.sub("\n", text))
     text = _JOINER.sub("", _INVISIBLE.sub("", text))
     text = _TRAILING.sub("", unicodedata.normalize("NFC", _BLANK.sub(" ", text)))

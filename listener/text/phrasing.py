@@ -1,5 +1,5 @@
-"""Says a sentence in fewer words by rule: fillers, redundant openers, asides. Never touches figures, negations, names,
-quotes, code or links; a sentence where a rule would is left as it was."""
+"""Says a sentence in fewer words by rule: fillers, redundant openers, asides. Never touches figures,
+negations, names, quotes, code or links; a sentence where a rule would is left as it was."""
 
 import re
 from collections import Counter
@@ -10,20 +10,27 @@ from listener.text.lexicon import lexicon, word_pattern
 # Verbatim: code, links, addresses, quotations.
 _VERBATIM = re.compile(
     "(`[^`]*`|!?\\[[^\\]\n]*\\]\\([^)\n]*\\)|https?://\\S+|\\S+@\\S+|\u201c[^\u201d]*\u201d|\u201e[^\u201c\u201d]*[\u201c\u201d]"
-    "|\u00ab[^\u00bb]*\u00bb|\u300c[^\u300d]*\u300d|\"[^\"]*\")"
+    '|\u00ab[^\u00bb]*\u00bb|\u300c[^\u300d]*\u300d|"[^"]*")'
 )
 _ASIDE = re.compile(r"\s*(?:\(([^()]*)\)|\uff08([^\uff08\uff09]*)\uff09)")
 _FIGURE = re.compile(r"\d+")
 _ACRONYM = re.compile(r"\b[^\W\d_a-z]{2,}\b")
-_KEEPS_INTENSITY = re.compile(r"(?:\b(?:so|zu|wie|as|too|how|that|thank you|danke|tan|si|aussi|trop)|n['\u2019]t|[-\u2013\u2014])\s*$", re.IGNORECASE)
-_NEEDS_INTENSITY = re.compile(r"\s*(?:much|well|few|little|many|same|gut|viel|wenig|beaucoup|bien|peu|poco|[^\w\s])", re.IGNORECASE)
+_KEEPS_INTENSITY = re.compile(
+    r"(?:\b(?:so|zu|wie|as|too|how|that|thank you|danke|tan|si|aussi|trop)|n['\u2019]t|[-\u2013\u2014])\s*$",
+    re.IGNORECASE,
+)
+_NEEDS_INTENSITY = re.compile(
+    r"\s*(?:much|well|few|little|many|same|gut|viel|wenig|beaucoup|bien|peu|poco|[^\w\s])", re.IGNORECASE
+)
 # Words that would have to change before a vowel: "de tr\u00e8s anciens" is not "de anciens".
 _ELIDES = re.compile(r"\b(?:de|que|le|la|ne|je|se|ce|me|te|y|o)\s*$", re.IGNORECASE)
 _VOWEL = re.compile(r"\s*h?[aeiou\u00e0-\u00e6\u00e8-\u00ef\u00f2-\u00f6\u00f9-\u00fc\u0153]", re.IGNORECASE)
 _REMOVED = "\x00"
 _SENTENCE_START = re.compile(r"(?:^|[.!?:\u2026])\s*$")
 _ARTICLE = re.compile(rf"\b([Aa])n? *{_REMOVED} *(\w+)")
-_AN_BEFORE = re.compile(r"(?!eu|one\b|once\b|uni(?!n|m)|us[aeiu]|ut[ei])[aeiou]|hour|honest|heir|honou?r", re.IGNORECASE)
+_AN_BEFORE = re.compile(
+    r"(?!eu|one\b|once\b|uni(?!n|m)|us[aeiu]|ut[ei])[aeiou]|hour|honest|heir|honou?r", re.IGNORECASE
+)
 
 
 def tighten(sentence: str, language: str | None) -> str:
@@ -66,7 +73,7 @@ def _replace_filler(phrase: str, language: str | None) -> str:
 
 
 def _drop_opener(sentence: str, language: str | None) -> str:
-    """Without an opener that says nothing: "It should be noted that the door is shut." -> "The door is shut." """
+    """The sentence without an opener that says nothing, such as "It should be noted that" (en)."""
     opener = _opener_pattern(language).match(sentence)
     if not opener:
         return sentence
@@ -86,7 +93,9 @@ def _drop_dispensable(part: str, language: str | None) -> str:
 
 @cache
 def _dispensable_pattern(language: str | None) -> re.Pattern[str]:
-    return re.compile(rf"(?P<lead>, *)?(?P<word>{word_pattern(lexicon(language).dispensable).pattern})(?P<trail>,? *)", re.I)
+    return re.compile(
+        rf"(?P<lead>, *)?(?P<word>{word_pattern(lexicon(language).dispensable).pattern})(?P<trail>,? *)", re.I
+    )
 
 
 def _keep_dispensable(word: re.Match[str], language: str | None) -> str:
@@ -119,7 +128,7 @@ def _says_the_same(before: str, after: str, language: str | None) -> bool:
     negation = word_pattern(lexicon(language).negations)
     return (
         _FIGURE.findall(before) == _FIGURE.findall(after)
-        and Counter(map(str.lower, negation.findall(before))) == Counter(map(str.lower, negation.findall(after)))
+        and Counter(map(str.lower, negation.findall(before)))
+        == Counter(map(str.lower, negation.findall(after)))
         and bool(after.strip())
     )
-

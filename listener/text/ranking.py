@@ -1,27 +1,34 @@
-"""Scores the sentences of a document by how much of the rest they stand for, and picks the best under a word budget.
+"""Scores the sentences of a document by how much of the rest they stand for, and picks the best under a word
+budget.
 
-Centrality is directed, as in PacSum: a sentence gains more from similar ones after it than before it. The choice is
-greedy for relevance against repetition (MMR) with a share for every section. Deterministic."""
+Centrality is directed, as in PacSum: a sentence gains more from similar ones after it than before it. The
+choice is greedy for relevance against repetition (MMR) with a share for every section. Deterministic."""
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from listener.text.lexicon import lexicon
+from listener.text.lexicon import lexicon, word_pattern
 from listener.text.vectors import Matrix, sentence_vectors, similarity, terms
 from listener.text.words import is_ideograph
 
 Scores = NDArray[np.float64]
 
-WINDOW_FROM_SENTENCES = 1500  # beyond that, the best of windows compete: the similarity of all pairs grows with n^2
+WINDOW_FROM_SENTENCES = (
+    1500  # beyond that, the best of windows compete: the similarity of all pairs grows with n^2
+)
 _WINDOW = 400
 _EDGE_SHARE = 0.1
 _FORWARD = 1.0
-_BACKWARD_LEAD, _BACKWARD = -0.2, 0.7  # a short text without sections says the main thing first; others do not
+_BACKWARD_LEAD, _BACKWARD = (
+    -0.2,
+    0.7,
+)  # a short text without sections says the main thing first; others do not
 _LEAD_SENTENCES = 60
 _RELEVANCE = 0.7
 _SAME = 0.9
@@ -30,16 +37,19 @@ _OVERSHOOT = 1.08
 _ENOUGH = 0.95
 _FIGURE = re.compile(r"\d")
 _NAME = re.compile(r"(?<=[\w,] )[A-Z\u00c0-\u00de\u0410-\u042f][\w\u00c0-\u024f]+")
-_QUOTE = re.compile("^[\"'\u201c\u201e\u00ab\u300c]|[\"\u201d\u00bb\u300d]$")
+_QUOTE = re.compile('^["\'\u201c\u201e\u00ab\u300c]|["\u201d\u00bb\u300d]$')
 _MARKS = re.compile(r"[`_/\\={}<>|;#*+\[\]]")
-_POINTER = re.compile(r"\b(?:see|siehe|voir|v\u00e9ase|bkz|\u0441\u043c)\b.{0,25}$|https?://\S+$|\]\(\S+\)$", re.IGNORECASE)
+_POINTER = re.compile(
+    r"\b(?:see|siehe|voir|v\u00e9ase|bkz|\u0441\u043c)\b.{0,25}$|https?://\S+$|\]\(\S+\)$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
     """A sentence where it stands: `block` and `section` count from 0; `heading` is that of its section.
 
-    `share` is the part of the text whose share of the budget it uses: its section, or a third of a text without."""
+    `share` is the part of the text whose share of the budget it uses: its section, or a third of a text
+    without."""
 
     text: str
     block: int
@@ -59,10 +69,17 @@ class Ranked:
     leaning: tuple[bool, ...]  # begins with a word that points back to the sentence before
 
 
-def rank(sentences: Sequence[Sentence], *, title: str = "", language: str | None = None) -> Ranked:
-    """Scores for at most `WINDOW_FROM_SENTENCES` sentences; of more, the best of each window are kept and ranked."""
+def rank(
+    sentences: Sequence[Sentence],
+    *,
+    title: str = "",
+    language: str | None = None,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Ranked:
+    """Scores for at most `WINDOW_FROM_SENTENCES` sentences; of more, the best of each window are kept and
+    ranked."""
     if len(sentences) > WINDOW_FROM_SENTENCES:
-        sentences = _best_of_windows(sentences, title, language)
+        sentences = _best_of_windows(sentences, title, language, checkpoint)
     tokens = [terms(sentence.text) for sentence in sentences]
     headings = [terms(f"{title} {sentence.heading}") for sentence in sentences]
     matrix = sentence_vectors([*tokens, *headings])
@@ -80,7 +97,9 @@ def choose(ranked: Ranked, budget: int) -> list[int]:
     quota = _quotas(ranked.sentences, budget)
     while (spent := used.total()) < budget * _ENOUGH:
         values = _values(ranked, chosen, used, quota)
-        fitting = [i for i in np.argsort(-values, kind="stable") if _fits(ranked, int(i), values, spent, budget)]
+        fitting = [
+            i for i in np.argsort(-values, kind="stable") if _fits(ranked, int(i), values, spent, budget)
+        ]
         if not fitting:
             break
         for index in _with_predecessor(ranked, int(fitting[0]), chosen, budget * _OVERSHOOT - spent):
@@ -135,9 +154,9 @@ def _form_of(sentence: Sentence) -> float:
 def _length_factor(sentence: Sentence) -> float:
     """Sentences of ordinary length count in full; ideographs are about half a word each."""
     length = sentence.words // 2 if is_ideograph(sentence.text[0]) else sentence.words
-    if length < 4:
+    if length < 5:
         return 0.3
-    if length < 8:
+    if length < 7:
         return 0.65
     return 1.0 if length <= 40 else 0.8 if length <= 55 else 0.5
 
@@ -149,16 +168,14 @@ def _prose_factor(text: str) -> float:
 
 
 def _leaning(sentences: Sequence[Sentence], language: str | None) -> tuple[bool, ...]:
-    openers = lexicon(language).anaphora
-    touching = language in ("zh", "ja")
-    return tuple(_leans(sentence.text.lower(), openers, touching) for sentence in sentences)
+    openers = _opener_pattern(language)
+    return tuple(openers.match(sentence.text) is not None for sentence in sentences)
 
 
-def _leans(text: str, openers: Sequence[str], touching: bool) -> bool:
-    text = text.lstrip("'\"\u201c\u201e\u00ab\u2018(")
-    return any(
-        text.startswith(opener) and (touching or not text[len(opener) : len(opener) + 1].isalpha()) for opener in openers
-    )
+@cache
+def _opener_pattern(language: str | None) -> re.Pattern[str]:
+    """What finds, at the beginning of a sentence, a word that points back to the one before."""
+    return re.compile(rf"\W*(?:{word_pattern(lexicon(language).anaphora).pattern})", re.IGNORECASE)
 
 
 def _quotas(sentences: Sequence[Sentence], budget: int) -> dict[int, float]:
@@ -215,14 +232,15 @@ def _least_too_long(ranked: Ranked) -> list[int]:
     return [int(np.argmax((ranked.scores + 0.1) / lengths))]
 
 
-def _best_of_windows(sentences: Sequence[Sentence], title: str, language: str | None) -> list[Sentence]:
+def _best_of_windows(
+    sentences: Sequence[Sentence], title: str, language: str | None, checkpoint: Callable[[], None]
+) -> list[Sentence]:
     windows = [sentences[at : at + _WINDOW] for at in range(0, len(sentences), _WINDOW)]
     share = max(1, WINDOW_FROM_SENTENCES // len(windows))
     best: list[Sentence] = []
     for window in windows:
+        checkpoint()
         scores = rank(window, title=title, language=language).scores
         top = sorted(np.argsort(-scores, kind="stable")[:share])
         best += [window[index] for index in top]
-    return best[: WINDOW_FROM_SENTENCES] if len(windows) > WINDOW_FROM_SENTENCES else best
-
-
+    return best[:WINDOW_FROM_SENTENCES] if len(windows) > WINDOW_FROM_SENTENCES else best

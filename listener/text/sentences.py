@@ -1,4 +1,5 @@
-"""Cuts text into sentences in any script, by its end marks and the abbreviations of its language. Keeps quotes whole."""
+"""Cuts text into sentences in any script, by its end marks and the abbreviations of its language. Keeps
+quotes whole."""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from listener.text.lexicon import Lexicon, lexicon
 from listener.text.words import count_words, is_ideograph
 
 _LONGEST_WORDS = 100  # beyond that it is a text without end marks, such as a transcript
+_PIECE_WORDS = 35  # then it comes in pieces of this size at most
 _LONGEST_QUOTE_WORDS = 60
 _LOOK_BACK = 60  # letters before an end mark that can matter
 _CLOSERS = "'\"\u201d\u2019\u201c\u00bb\u203a)\\]\uff09\u3011\u300d\u300f\u300b*_"
@@ -18,12 +20,32 @@ _STOP = re.compile(
     rf"(?P<wide>[{_WIDE}]+[{_WIDE_CLOSERS}]*)(?=[^{_WIDE}])"
     rf"|(?P<stop>[.!?\u2026\u203d\u061f\u06d4\u0964\u0965\u0589\u1362\u17d4]+)(?P<close>[{_CLOSERS}]*(?:\s\u00bb)?)(?=\s)"
 )
-_NEXT = re.compile(r"\s+['\"\u201c\u201e\u00ab\u2018(\[\u00bf\u00a1*_\u2013\u2014-]*\s*(?P<word>[^\s.,;:!?]*)(?P<dot>\.?)")
+_NEXT = re.compile(
+    r"\s+['\"\u201c\u201e\u00ab\u2018(\[\u00bf\u00a1*_\u2013\u2014-]*\s*(?P<word>[^\s.,;:!?]*)(?P<dot>\.?)"
+)
 _TOKEN = re.compile(r"[^\s(\[\"'\u201c\u201e\u00ab/]*$")
-_PAIRS = {"\u201c": "\u201d", "\u00ab": "\u00bb", "\u300c": "\u300d", "\u300e": "\u300f", "(": ")", "[": "]", "\uff08": "\uff09"}
-_GERMAN_PAIRS = {"\u201e": "\u201c\u201d", "\u00bb": "\u00ab", "(": ")", "[": "]"}  # here the closing mark is the English opening one
+_PAIRS = {
+    "\u201c": "\u201d",
+    "\u00ab": "\u00bb",
+    "\u300c": "\u300d",
+    "\u300e": "\u300f",
+    "(": ")",
+    "[": "]",
+    "\uff08": "\uff09",
+}
+_GERMAN_PAIRS = {
+    "\u201e": "\u201c\u201d",
+    "\u00bb": "\u00ab",
+    "(": ")",
+    "[": "]",
+}  # here the closing mark is the English opening one
 _COMPLETE = re.compile(rf"[.!?\u2026\u203d\u061f\u06d4\u0964\u0965\u0589{_WIDE}][{_CLOSERS}`]*$")
-_SOFT_CUTS = (re.compile(r"\n"), re.compile(r"[;\uff1b\u061b]\s*"), re.compile(r"[,\uff0c\u3001\u060c]\s*"), re.compile(r"\s+"))
+_SOFT_CUTS = (
+    re.compile(r"\n"),
+    re.compile(r"[;\uff1b\u061b]\s*"),
+    re.compile(r"[,\uff0c\u3001\u060c]\s*"),
+    re.compile(r"\s+"),
+)
 
 
 def split_sentences(text: str, language: str | None = None) -> list[str]:
@@ -42,7 +64,8 @@ def cut_paragraph(text: str, language: str | None = None) -> list[str]:
 
 
 def last_sentence_complete(text: str) -> bool:
-    """Whether the text ends where its last sentence does; headings, tables and code are complete as they are."""
+    """Whether the text ends where its last sentence does; headings, tables and code are complete as they
+    are."""
     blocks = split_blocks(text)
     if not blocks:
         return False
@@ -81,7 +104,9 @@ def _cut_block(block: Block, language: str) -> list[str]:
 def _cut_at_stops(text: str, words: Lexicon) -> Iterator[tuple[int, int]]:
     start = 0
     for match in _STOP.finditer(text):
-        if match["wide"] or _ends_here(text[max(start, match.start() - _LOOK_BACK) : match.start()], match, words):
+        if match["wide"] or _ends_here(
+            text[max(start, match.start() - _LOOK_BACK) : match.start()], match, words
+        ):
             yield start, match.end()
             start = match.end()
     if text[start:].strip():
@@ -106,14 +131,18 @@ def _ends_here(before: str, match: re.Match[str], words: Lexicon) -> bool:
 
 def _full_stop_ends(token: str, before: str, after: str, words: Lexicon) -> bool:
     low, starter = token.lower(), after.lower() in words.starters
-    if before.lower().endswith(tuple(words.endings)) and (low in words.endings or "." in token or len(token) == 1):
+    if before.lower().endswith(tuple(words.endings)) and (
+        low in words.endings or "." in token or len(token) == 1
+    ):
         return starter or not words.starters or low not in words.endings or "." not in token
     if low in words.abbreviations:
         return False
     if low in words.before_number and after[:1].isdigit():
         return False
-    if len(token) == 1 and token.isalpha():  # an initial, unless a word follows that usually begins a sentence
-        return starter and token.isupper()
+    if (
+        len(token) == 1 and token.isalpha()
+    ):  # an initial, unless a word follows that usually begins a sentence
+        return starter
     if "." in token and all(len(part) <= 2 for part in token.split(".")):
         return starter
     if token.isdecimal() and len(token) <= 2:
@@ -122,7 +151,8 @@ def _full_stop_ends(token: str, before: str, after: str, words: Lexicon) -> bool
 
 
 def _whole_quotes(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The spans, those inside one quotation or bracket put together, unless it gets too long or never closes."""
+    """The spans, those inside one quotation or bracket put together, unless it gets too long or never
+    closes."""
     index = 0
     while index < len(spans):
         last = _closing_index(text, spans, index)
@@ -152,17 +182,19 @@ def _is_open(text: str) -> bool:
     )
 
 
-def _bounded(sentence: str) -> Iterator[str]:
-    """The sentence, or pieces of at most about a hundred words where it is a text without end marks."""
-    if count_words(sentence) <= _LONGEST_WORDS:
-        yield sentence
-        return
+def _bounded(sentence: str) -> list[str]:
+    """The sentence, or pieces of it where it is a text without end marks."""
+    return [sentence] if count_words(sentence) <= _LONGEST_WORDS else _halved(sentence)
+
+
+def _halved(text: str) -> list[str]:
+    """The text cut again and again near its middle, at a line's end if there is one, else at a comma or blank."""
+    if count_words(text) <= _PIECE_WORDS:
+        return [text]
+    middle = len(text) // 2
     for cut in _SOFT_CUTS:
-        middle = len(sentence) // 2
-        places = [match.end() for match in cut.finditer(sentence) if len(sentence) * 0.2 < match.end() < len(sentence) * 0.8]
+        places = [found.end() for found in cut.finditer(text) if 0.2 < found.end() / len(text) < 0.8]
         if places:
             place = min(places, key=lambda position: abs(position - middle))
-            yield from _bounded(sentence[:place].strip())
-            yield from _bounded(sentence[place:].strip())
-            return
-    yield sentence
+            return [*_halved(text[:place].strip()), *_halved(text[place:].strip())]
+    return [text]

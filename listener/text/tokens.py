@@ -1,6 +1,8 @@
-"""Estimates the tokens of a text without a tokenizer, by script, leaning to the worst of the common tokenizers.
+"""Estimates the tokens of a text without a tokenizer, by script, leaning to the worst of the common
+tokenizers.
 
-The figures come from parallel texts under four tokenizers; a caller calibrates them with the counts a model reports."""
+The figures come from parallel texts under four tokenizers; a caller calibrates them with the counts a
+model reports."""
 
 import math
 from typing import Literal
@@ -28,7 +30,12 @@ _RANGES: tuple[tuple[int, int, int], ...] = (
     (0xFF00, 0xFFEF, _CJK),
 )
 _BUCKETS: dict[int, Script] = {
-    _LATIN: "latin", _ACCENTED: "latin", _CYRILLIC: "cyrillic", _ARABIC: "arabic", _INDIC: "indic", _CJK: "cjk",
+    _LATIN: "latin",
+    _ACCENTED: "latin",
+    _CYRILLIC: "cyrillic",
+    _ARABIC: "arabic",
+    _INDIC: "indic",
+    _CJK: "cjk",
 }
 
 

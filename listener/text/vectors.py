@@ -1,4 +1,5 @@
-"""Turns sentences into comparable vectors: hashed, weighted terms, the same on every machine and in every run."""
+"""Turns sentences into comparable vectors: hashed, weighted terms, the same on every machine and in every
+run."""
 
 import math
 import re
@@ -37,7 +38,8 @@ def terms(sentence: str) -> list[str]:
 
 
 def sentence_vectors(sentences: Sequence[Sequence[str]]) -> Matrix:
-    """One unit row per sentence (given as its terms), weighted by how rare a term is among these sentences."""
+    """One unit row per sentence (given as its terms), weighted by how rare a term is among these
+    sentences."""
     weights = _term_weights(sentences)
     matrix = np.zeros((len(sentences), DIMENSIONS), dtype=np.float32)
     for row, sentence in enumerate(sentences):
@@ -67,7 +69,9 @@ def _term_weights(sentences: Sequence[Sequence[str]]) -> dict[str, float]:
 
 def _unit_rows(matrix: Matrix) -> Matrix:
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.asarray(np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0), dtype=np.float32)
+    return np.asarray(
+        np.divide(matrix, lengths, out=np.zeros_like(matrix), where=lengths > 0), dtype=np.float32
+    )
 
 
 @lru_cache(maxsize=200_000)

@@ -1,10 +1,11 @@
-"""Counts and lists words in any script. Chinese and Japanese are counted by character, as their readers do."""
+"""Counts and lists words in any script. Chinese and Japanese are counted by character, as their readers
+do."""
 
 import re
 
-_IDEOGRAPHS = (
-    "\u3005-\u3007\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
+_KANA = "\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff"
+_HAN = "\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_IDEOGRAPHS = _KANA + _HAN
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer: no blanks between words
 _UNSPACED_LETTERS_PER_WORD = 4.5
 # Vowel signs and accents are no letters to Python's \w, but parts of a word.
@@ -17,7 +18,8 @@ _UNSPACED_RUN = re.compile(f"[{_UNSPACED}]+")
 
 
 def count_words(text: str) -> int:
-    """How many words a reader counts: runs between blanks that hold a letter or digit, ideographs one by one."""
+    """How many words a reader counts: runs between blanks that hold a letter or digit, ideographs one by
+    one."""
     return sum(map(_count_run, _RUN.findall(text)))
 
 

@@ -47,12 +47,12 @@ create table private.signing_key (
   retired_at timestamptz,
   constraint signing_key_state_is_known check (state in ('next', 'active', 'retiring')),
   -- PostgREST takes a key set that it cannot parse for an HMAC secret, and the published set would then forge tokens.
-  -- So nothing but a plain Ed25519 key can stand here.
-  constraint signing_key_is_ed25519 check (
+  -- So nothing but a plain Ed25519 key can stand here; without coalesce a missing member would be null, and null passes.
+  constraint signing_key_is_ed25519 check (coalesce(
     public_jwk ->> 'kty' = 'OKP' and public_jwk ->> 'crv' = 'Ed25519' and public_jwk ->> 'alg' = 'EdDSA'
     and public_jwk ->> 'use' = 'sig' and public_jwk ->> 'kid' = kid and kid ~ '^[A-Za-z0-9_-]{43}$'
     and public_jwk ->> 'x' ~ '^[A-Za-z0-9_-]{43}$'
-    and public_jwk - array['kty', 'crv', 'x', 'kid', 'alg', 'use'] = '{}')
+    and public_jwk - array['kty', 'crv', 'x', 'kid', 'alg', 'use'] = '{}', false))
 );
 create unique index signing_key_active_idx on private.signing_key (state) where state = 'active';
 comment on table private.signing_key is 'Keys that sign access tokens. private_key is encrypted by authsvc.';
@@ -115,10 +115,10 @@ declare
   uuid_pattern constant text := '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
 begin
   select * into expected from private.token_issuer;
-  if claims ->> 'iss' is distinct from expected.issuer then return 'issuer'; end if;
+  if not found or claims ->> 'iss' is distinct from expected.issuer then return 'issuer'; end if;
   if claims -> 'aud' is null or not claims -> 'aud' @> to_jsonb(expected.audience) then return 'audience'; end if;
   if jsonb_typeof(claims -> 'exp') is distinct from 'number' then return 'expiry'; end if;
-  if to_timestamp((claims ->> 'exp')::double precision) <= clock_timestamp() - interval '30 s' then return 'expired'; end if;
+  if (claims ->> 'exp')::numeric <= extract(epoch from clock_timestamp()) - 30 then return 'expired'; end if;
   if coalesce(claims ->> 'sub', '') !~ uuid_pattern then return 'subject'; end if;
   if coalesce(claims ->> 'sid', '') !~ uuid_pattern then return 'session'; end if;
   perform from private.session s join private.account a on a.id = s.account_id
@@ -151,8 +151,9 @@ comment on function gate.pre_request is
 create function gate.pre_config() returns void language plpgsql security definer set search_path = '' as $$
 begin
   -- The active key first: PostgREST 12 tries keys in order. The random member keeps this document secret, so that
-  -- it is worthless even if some PostgREST failed to parse it and took its text for an HMAC secret.
-  perform set_config('pgrst.jwt_secret', jsonb_build_object(
+  -- it is worthless even if some PostgREST failed to parse it and took its text for an HMAC secret. It stands in front,
+  -- which json keeps and jsonb would not: half a document is as secret.
+  perform set_config('pgrst.jwt_secret', json_build_object(
       'x-pad', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''),
       'keys', coalesce((select jsonb_agg(k.public_jwk order by k.state = 'active' desc, k.created_at desc)
                         from private.signing_key k), '[]'))::text, true);

@@ -41,11 +41,15 @@ grant select on private.event_cursor to pgrest_auth, listener_events;
 grant update (watched_until, min_n) on private.event_cursor to listener_events;
 grant select, delete on private.event to listener_events;
 grant select, insert, delete on private.event_ticket to listener_events;
+-- The listener asks who watches before it tells of partial text; and to lock a cursor row, so that a claim can pass by an
+-- owner whose own transaction is open, takes the right to update something.
+grant select (owner, watched_until), update (watched_until) on private.event_cursor to listener;
 grant select, insert, update on private.event_cursor to precis_definer;
 grant insert on private.event to precis_definer;
 create policy web_reads_own on private.event for select to pgrest_auth using (owner = (select gate.uid()));
 create policy web_reads_own on private.event_cursor for select to pgrest_auth using (owner = (select gate.uid()));
 create policy listener_events on private.event to listener_events using (true) with check (true);
+create policy listener on private.event_cursor to listener using (true) with check (true);
 create policy listener_events on private.event_cursor to listener_events using (true) with check (true);
 create policy listener_events on private.event_ticket to listener_events using (true) with check (true);
 create policy precis_definer on private.event to precis_definer using (true) with check (true);

@@ -45,10 +45,12 @@ create table private.worker (
   version text not null,
   lease_until timestamptz not null,
   started_at timestamptz not null default now(),
-  draining boolean not null default false
+  draining boolean not null default false,
+  models int[] not null default '{}'
 ) with (fillfactor = 50);
 comment on table private.worker is
   'One running listener and its lease. A rescue counts incarnation up: what the old incarnation still writes changes nothing.';
+comment on column private.worker.models is 'What it can reach now: workers share the slots of a model among those that serve it.';
 
 create table private.slot (
   host_id int not null references private.host on delete cascade,

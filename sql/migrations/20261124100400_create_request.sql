@@ -62,7 +62,7 @@ create table private.job (
   constraint job_progress_is_a_share check (progress between 0 and 1)
 ) with (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create unique index job_root_idx on private.job (request_id) where kind = 'root';        -- one root job per request; joins
-create index job_request_id_idx on private.job (request_id) where kind <> 'root';        -- cancel and delete take all jobs
+create index job_request_id_idx on private.job (request_id);                             -- cancel and the cascade of a delete: all jobs, whatever kind
 create index job_ready_idx on private.job (model_id, tag, id) where state = 'ready' and run_at is null;  -- the claim, in its order
 create index job_own_idx on private.job (owner, model_id, priority, (-tag)) where state = 'ready' and run_at is null;  -- an owner's last tag
 create index job_worker_idx on private.job (worker_id) where state = 'running';           -- rescue, lost claims
@@ -117,6 +117,15 @@ create policy web_reads_own on private.request for select to pgrest_auth using (
 create policy web_reads_own on private.job for select to pgrest_auth using (owner = (select gate.uid()));
 create policy web_reads_own on private.result for select to pgrest_auth using (owner = (select gate.uid()));
 create policy web_reads_own on private.partial for select to pgrest_auth using (owner = (select gate.uid()));
+
+create view gate.partial with (security_invoker = true) as
+  select p.request_id, p.epoch, p.n, p.text
+    from private.partial p
+    join private.job j on j.request_id = p.request_id and j.kind = 'root' and j.epoch = p.epoch
+     and j.state = 'running';
+comment on view gate.partial is
+  'Text so far of the running requests of the account that is signed in, piece by piece. For event streams; not exposed.';
+grant select on gate.partial to pgrest_auth;
 
 grant select on private.request to listener;
 grant select, update on private.job to listener;
@@ -187,7 +196,8 @@ alter function private.ring() owner to precis_definer;
 alter function private.requeue_tag(int, smallint) owner to precis_definer;
 alter function private.fair_tag(uuid, int, smallint) owner to precis_definer;
 grant execute on function gate.request_state(text) to pgrest_auth;
-grant execute on function private.ring(), private.head_start(), private.requeue_tag(int, smallint) to listener;
+grant execute on function private.ring(), private.head_start(), private.requeue_tag(int, smallint),
+  private.fair_tag(uuid, int, smallint) to listener;
 grant execute on function private.head_start() to precis_definer;
 
 create function private.log_request() returns trigger language plpgsql security definer set search_path = '' as $$
@@ -234,6 +244,7 @@ create trigger job_update_is_logged after update on private.job
 notify pgrst, 'reload schema';
 
 -- migrate:down
+drop view gate.partial;
 drop table private.bell, private.partial, private.result, private.job, private.request;
 drop function private.log_job(), private.log_request(), private.fair_tag(uuid, int, smallint),
   private.requeue_tag(int, smallint), private.head_start(), private.ring(), gate.request_state(text);

@@ -133,7 +133,8 @@ declare
   me constant uuid := gate.uid();
   key constant text := private.idempotency_key();
   hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
-    new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority, new.run_at)::text, 'UTF8'));
+    new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
+    new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
   model private.model;
   stored private.request;
 begin
@@ -165,6 +166,16 @@ end $$;
 comment on function private.insert_request is
   'Stores a request and its root job, or answers a replay. The owner comes from the verified token, never from the row.';
 
+create function private.refuse_empty_insert() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  if current_setting('precis.answered', true) is distinct from 'yes' then
+    perform gate.refuse(400, 'no_rows', 'The body holds no row. Send an object, or a list of objects.');
+  end if;
+  return null;
+end $$;
+comment on function private.refuse_empty_insert is
+  'A body such as null, [] or "text" is no row to PostgREST, which would answer 201 and keep nothing.';
+
 create function private.request_row(request_id uuid) returns public.requests language sql stable set search_path = '' as $$
   select r.id, r.title, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style, r.language, r.model,
          j.priority, j.run_at, gate.request_state(j.state), j.progress, s.body, s.checks, s.engine,
@@ -187,17 +198,25 @@ begin
 end $$;
 comment on function private.replay_request is 'Answers a key that was seen before: the same row for the same body.';
 
+create function private.take_turn() returns void language sql volatile set search_path = '' as
+  $$ select pg_advisory_xact_lock(hashtextextended('precis.take_turn ' || gate.uid(), 0)) $$;
+comment on function private.take_turn is
+  'Changes to the rows of one account wait for each other here: two statements over several of them would lock jobs and the event cursor crosswise. Workers do not pass here; they give way and try again.';
+
 create function private.update_request() returns trigger language plpgsql security definer set search_path = '' as $$
 declare
   job private.job;
 begin
+  perform private.take_turn();
   select * into job from private.job j where j.request_id = old.id and j.owner = gate.uid() and j.kind = 'root' for no key update;
   if not found then return null; end if;
-  if (new.priority, new.run_at) is distinct from (job.priority, job.run_at) then
+  if (new.priority, new.run_at) is distinct from (old.priority, old.run_at) then
     if job.state <> 'ready' then
       perform gate.refuse(409, 'not_queued', 'Only a queued request can get another priority or time.');
     end if;
     if new.priority is null then new.priority := 0; end if;
+    -- What the person left alone keeps its newest value: a worker may have written it since the row was read.
+    if new.run_at is not distinct from old.run_at then new.run_at := job.run_at; end if;
     perform private.check_request(new);
     update private.job j set priority = new.priority, run_at = case when new.run_at > now() then new.run_at end,
            tag = private.requeue_tag(j.model_id, new.priority), updated_at = now() where j.id = job.id;
@@ -215,6 +234,7 @@ comment on function private.update_request is 'Changes what a person may change:
 
 create function private.delete_request() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
+  perform private.take_turn();
   perform from private.job j where j.request_id = old.id and j.owner = gate.uid() for update;
   if not found then return null; end if;
   -- Whoever runs it finds its claim gone, and is told so at once.
@@ -229,6 +249,7 @@ create function gate.cancel(request_id uuid) returns void language plpgsql secur
 declare
   was_running boolean;
 begin
+  perform private.take_turn();
   perform from private.job j where j.request_id = cancel.request_id and j.owner = gate.uid() order by j.id for no key update;
   if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
   select bool_or(j.state = 'running') into was_running from private.job j where j.request_id = cancel.request_id;
@@ -248,6 +269,7 @@ create function gate.retry(request_id uuid) returns void language plpgsql securi
 declare
   job private.job;
 begin
+  perform private.take_turn();
   select * into job from private.job j where j.request_id = retry.request_id and j.owner = gate.uid() and j.kind = 'root' for no key update;
   if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
   if job.state not in ('failed', 'cancelled') then
@@ -260,6 +282,7 @@ end $$;
 comment on function gate.retry is 'Queues a failed or cancelled request of the caller again.';
 
 create trigger requests_insert instead of insert on public.requests for each row execute function private.insert_request();
+create trigger requests_insert_has_rows after insert on public.requests for each statement execute function private.refuse_empty_insert();
 create trigger requests_update instead of update on public.requests for each row execute function private.update_request();
 create trigger requests_delete instead of delete on public.requests for each row execute function private.delete_request();
 
@@ -281,6 +304,7 @@ create view public.partials with (security_invoker = true) as
   select p.request_id, p.epoch, string_agg(p.text, '' order by p.n) as text, max(p.n) as n
     from private.partial p
     join private.job j on j.request_id = p.request_id and j.kind = 'root' and j.epoch = p.epoch
+     and j.state = 'running'
    group by p.request_id, p.epoch;
 comment on view public.partials is 'The text so far of your running requests, for clients without a stream.';
 comment on column public.partials.request_id is 'The running request.';
@@ -290,8 +314,10 @@ comment on column public.partials.n is 'How many pieces it came in.';
 grant select on public.partials to pgrest_auth;
 
 alter function private.insert_request() owner to precis_definer;
+alter function private.refuse_empty_insert() owner to precis_definer;
 alter function private.update_request() owner to precis_definer;
 alter function private.delete_request() owner to precis_definer;
+alter function private.take_turn() owner to precis_definer;
 alter function private.check_request(public.requests) owner to precis_definer;
 alter function private.resolve_model(text) owner to precis_definer;
 alter function private.idempotency_key() owner to precis_definer;
@@ -308,9 +334,10 @@ notify pgrst, 'reload schema';
 drop view public.partials;
 drop function public.cancel(uuid), public.retry(uuid), gate.cancel(uuid), gate.retry(uuid);
 drop trigger requests_insert on public.requests;
+drop trigger requests_insert_has_rows on public.requests;
 drop trigger requests_update on public.requests;
 drop trigger requests_delete on public.requests;
-drop function private.insert_request(), private.update_request(), private.delete_request(),
+drop function private.insert_request(), private.refuse_empty_insert(), private.update_request(), private.delete_request(), private.take_turn(),
   private.replay_request(private.request, bytea), private.request_row(uuid), private.answer(int, uuid, boolean),
   private.idempotency_key(), private.resolve_model(text), private.check_request(public.requests);
 drop view public.requests;

@@ -1,6 +1,6 @@
 """Runs every measurement on one durable PostgreSQL and one stack, prints the table, writes results.json.
 
-    python -m tests.bench [pickup|roundtrip|inserts|memory ...]      all of them by default
+python -m tests.bench [pickup|roundtrip|inserts|memory ...]      all of them by default
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from tests.fix_postgres import Database, running_cluster
 from tests.fix_stack import Stack, running_stack
 from tests.stack.client import story
 
-# Durable, unlike in tests: what a commit costs is what is measured. No checkpoint falls into one round and not another.
+# Durable, unlike in tests: what a commit costs is what is measured. No checkpoint falls into one round only.
 SERVER_OPTIONS = (
     "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=200",
     "-c", "max_wal_size=8GB", "-c", "checkpoint_timeout=1h",
@@ -31,7 +31,7 @@ def main(chosen: tuple[str, ...]) -> int:
         with database.connect() as connection:
             connection.execute(bare.SCHEMA)
         version = cluster.psql("postgres", "-Atc", "show server_version").split()[0]
-        with running_stack(database, log={"level": "info", "format": "json"}, work={"slots_per_model": 1}) as stack:
+        with running_stack(database, log={"level": "info"}, work={"slots_per_model": 1}) as stack:
             found = list(measure(stack, chosen))
     print(figures.table(found))
     if set(chosen) == set(ALL):
@@ -55,7 +55,7 @@ def account(database: Database) -> str:
     """The id of a new account."""
     with database.connect() as connection:
         row = connection.execute(
-            "insert into private.account (email, email_key) values ('pickup@bench.example', 'pickup@bench.example')"
+            "insert into private.account (email, email_key) select a, a from text 'pickup@bench.example' a"
             " returning id::text"
         ).fetchone()
     assert row is not None

@@ -1,7 +1,7 @@
-"""The floor: the same hops as Precis makes, and none of its work. A process of its own, as each part of Precis is.
+"""The floor: the same hops as Precis makes, and none of its work. A process of its own, as its parts are.
 
-    python -m tests.bench.bare claim DATABASE_URL                    a queue: LISTEN, then one UPDATE .. SKIP LOCKED
-    python -m tests.bench.bare serve DATABASE_URL REST_URL PORT      a stream: LISTEN, GET through PostgREST, one SSE write
+python -m tests.bench.bare claim DATABASE_URL                 LISTEN, then one UPDATE .. SKIP LOCKED
+python -m tests.bench.bare serve DATABASE_URL REST_URL PORT   LISTEN, GET through PostgREST, one SSE write
 """
 
 import asyncio
@@ -19,13 +19,15 @@ create table private.bare_job (id int primary key, state text not null default '
 create index bare_job_ready_idx on private.bare_job (id) where state = 'ready';
 create function private.ring_bare_job() returns trigger language plpgsql as
   $$ begin perform pg_notify('bare_job', ''); return null; end $$;
-create trigger bare_job_rings after insert on private.bare_job for each row execute function private.ring_bare_job();
+create trigger bare_job_rings after insert on private.bare_job
+  for each row execute function private.ring_bare_job();
 
 create table public.bare (id uuid primary key default gen_random_uuid(), text text not null);
 grant select, insert on public.bare to pgrest_auth;
 create function public.ring_bare() returns trigger language plpgsql as
   $$ begin perform pg_notify('bare', new.id::text); return null; end $$;
-create trigger bare_rings after insert on public.bare for each row execute function public.ring_bare();
+create trigger bare_rings after insert on public.bare
+  for each row execute function public.ring_bare();
 notify pgrst, 'reload schema';
 """
 CLAIM = """
@@ -49,7 +51,7 @@ async def claim(database_url: str) -> None:
 
 
 async def serve(database_url: str, rest_url: str, port: str) -> None:
-    """One stream at a time is enough: GET /events, whose Authorization is used for the GET through PostgREST too."""
+    """GET /events, one stream at a time; its Authorization is used for the GET through PostgREST too."""
     heard: asyncio.Queue[str] = asyncio.Queue()
     connection = await asyncpg.connect(database_url)
     await connection.add_listener("bare", lambda *notice: heard.put_nowait(notice[-1]))

@@ -76,7 +76,8 @@ def table(figures: Sequence[Figure]) -> str:
         verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[figure.holds]
         rows.append((figure.name, f"{figure.value:g} {figure.unit}", figure.goal or "", verdict))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    return "\n".join(lines)
 
 
 def _cpu_info() -> list[str]:

@@ -14,8 +14,8 @@ def measure(stack: Stack) -> list[Figure]:
     figures = []
     for name in ("authsvc", "listener work", "listener events", "engine"):
         megabytes = resident(stack.parts[name].pid) / 1e6
-        title = f"memory of an idle {name}"
-        figures.append(at_most(title, megabytes, "MB", GOAL_MB) if name in WITH_GOAL else shown(title, megabytes, "MB"))
+        figure = ("memory of an idle " + name, megabytes, "MB")
+        figures.append(at_most(*figure, GOAL_MB) if name in WITH_GOAL else shown(*figure))
     return figures
 
 

@@ -111,6 +111,15 @@ def test_without_a_manager_a_service_runs_all_the_same() -> None:
         assert running.wait(10) == 0
 
 
+def test_a_manager_that_is_gone_does_not_stop_the_service(tmp_path: Path) -> None:
+    with process(SERVES, NOTIFY_SOCKET=str(tmp_path / "nobody")) as running:
+        assert running.stdout is not None
+        assert "service.manager_unreachable" in running.stdout.readline()
+        assert "service.ready" in running.stdout.readline()
+        running.terminate()
+        assert running.wait(10) == 0
+
+
 def test_a_ready_service_answers_its_watchdog(manager: Manager) -> None:
     with process(IGNORES, NOTIFY_SOCKET=manager.socket.getsockname(), WATCHDOG_USEC="100000"):
         heard = [manager.hear() for _ in range(4)]

@@ -32,14 +32,14 @@ def sign_up(database: Database) -> UUID:
     return row[0]
 
 
-def some_model(database: Database, name: str = "tiny:latest", *, default: bool = True) -> int:
-    """The id of a model that requests can name."""
+def some_model(database: Database) -> int:
+    """The id of a new model, the default from now on."""
     with database.connect("listener") as connection:
-        row = connection.execute("select private.add_model(%s)", [name]).fetchone()
+        row = connection.execute("select private.add_model(%s)", [f"tiny{next(_numbers)}:latest"]).fetchone()
         assert row is not None
         assert isinstance(row[0], int)
-        if default:
-            connection.execute("update private.model set is_default = true where id = %s", [row[0]])
+        connection.execute("update private.model set is_default = false where is_default")
+        connection.execute("update private.model set is_default = true where id = %s", row)
     return row[0]
 
 

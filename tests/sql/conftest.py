@@ -1,15 +1,18 @@
-"""Both ends of the range of PostgreSQL versions: in this folder `database` is a clone on each of them in turn."""
+"""Both ends of the range of PostgreSQL versions: in this folder every database is one on each of them in turn.
+
+`common` is shared by all tests of a run that bring people and a model of their own; a clone for each would take most of
+the time. `database` is a clone, `empty` has no migration, `settled` is never changed."""
 
 import contextlib
-import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 
-from tests.fix_postgres import DEFAULT_VERSION, Cluster, Database, running_cluster
+from tests.fix_postgres import DEFAULT_VERSION, Cluster, Database
+from tests.sql.servers import Servers
 
 VERSIONS = ("15", "18")
 
@@ -17,30 +20,20 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def cluster_of(cluster: Cluster) -> Iterator[Callable[[str], Cluster]]:
-    """The cluster of a version, started when it is first asked for and kept: random order asks in turns."""
+def servers(cluster: Cluster) -> Iterator[Servers]:
     with contextlib.ExitStack() as stack:
-
-        @functools.cache
-        def of(version: str) -> Cluster:
-            if version == DEFAULT_VERSION:
-                return cluster
-            running = stack.enter_context(running_cluster(version))
-            running.create_database("template_precis")
-            running.dbmate("template_precis", "up")
-            return running
-
-        yield of
+        yield Servers(stack, {DEFAULT_VERSION: cluster})
 
 
 @pytest.fixture(params=VERSIONS)
-def server(request: pytest.FixtureRequest, cluster_of: Callable[[str], Cluster]) -> Cluster:
+def version(request: pytest.FixtureRequest, servers: Servers) -> str:
     try:
-        return cluster_of(request.param)
+        servers.cluster(request.param)
     except FileNotFoundError as missing:
         if os.environ.get("PRECIS_REQUIRE_ALL"):
             raise
         pytest.skip(str(missing))
+    return str(request.param)
 
 
 def _made(server: Cluster, template: str | None) -> Iterator[Database]:
@@ -50,24 +43,23 @@ def _made(server: Cluster, template: str | None) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(server: Cluster) -> Iterator[Database]:
-    yield from _made(server, "template_precis")
+def database(servers: Servers, version: str) -> Iterator[Database]:
+    yield from _made(servers.cluster(version), "template_precis")
 
 
 @pytest.fixture
-def empty(server: Cluster) -> Iterator[Database]:
-    """A database that no migration has touched."""
-    yield from _made(server, None)
+def empty(servers: Servers, version: str) -> Iterator[Database]:
+    yield from _made(servers.cluster(version), None)
 
 
 @pytest.fixture
-def settled(server: Cluster) -> Database:
-    """A migrated database that all tests of a run share, because none of them can change it. No clone: a clone has not
-    the privileges on the database itself."""
-    if not server.psql("postgres", "-At", "-c", "select 1 from pg_database where datname = 'settled'"):
-        server.create_database("settled")
-        server.dbmate("settled", "up")
-    return Database(server, "settled")
+def common(servers: Servers, version: str) -> Database:
+    return servers.kept(version, "common")
+
+
+@pytest.fixture
+def settled(servers: Servers, version: str) -> Database:
+    return servers.kept(version, "settled")
 
 
 @pytest.fixture

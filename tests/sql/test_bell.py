@@ -14,56 +14,56 @@ pytestmark = pytest.mark.sql
 
 
 @contextlib.contextmanager
-def hungry_worker(database: Database) -> Iterator[None]:
-    with database.connect("listener") as connection, connection.transaction():
+def hungry_worker(common: Database) -> Iterator[None]:
+    with common.connect("listener") as connection, connection.transaction():
         connection.execute("lock table private.bell in share mode")
         yield
 
 
-def test_nobody_is_rung_when_nobody_is_hungry(database: Database) -> None:
-    some_model(database)
-    with acting(database, sign_up(database)) as person, listening(database, "precis_bell") as heard:
+def test_nobody_is_rung_when_nobody_is_hungry(common: Database) -> None:
+    some_model(common)
+    with acting(common, sign_up(common)) as person, listening(common, "precis_bell") as heard:
         ask(person)
         assert heard() == []
 
 
-def test_a_hungry_worker_is_rung_with_an_empty_payload(database: Database) -> None:
-    some_model(database)
-    with acting(database, sign_up(database)) as person, listening(database, "precis_bell") as heard:
-        with hungry_worker(database):
+def test_a_hungry_worker_is_rung_with_an_empty_payload(common: Database) -> None:
+    some_model(common)
+    with acting(common, sign_up(common)) as person, listening(common, "precis_bell") as heard:
+        with hungry_worker(common):
             ask(person)
             assert heard() == [""]
         ask(person)
         assert heard() == []
 
 
-def test_two_sleepers_share_the_bell(database: Database) -> None:
-    some_model(database)
-    with acting(database, sign_up(database)) as person, listening(database, "precis_bell") as heard:
-        with hungry_worker(database):
-            with hungry_worker(database):
+def test_two_sleepers_share_the_bell(common: Database) -> None:
+    some_model(common)
+    with acting(common, sign_up(common)) as person, listening(common, "precis_bell") as heard:
+        with hungry_worker(common):
+            with hungry_worker(common):
                 pass
             ask(person)
         assert heard() == [""]
 
 
 def test_a_worker_that_still_waits_for_an_open_insert_is_rung_by_the_next_and_then_sees_the_first(
-    database: Database,
+    common: Database,
 ) -> None:
-    some_model(database)
+    model = some_model(common)
     seen: list[object] = []
 
     def grow_hungry() -> None:
-        with hungry_worker(database), database.connect("listener") as claimer:
-            seen.extend(claimer.execute("select id from private.request").fetchall())
+        with hungry_worker(common), common.connect("listener") as claimer:
+            seen.extend(claimer.execute("select request_id from private.job where model_id = %s", [model]).fetchall())
 
-    account = sign_up(database)
+    account = sign_up(common)
     worker = threading.Thread(target=grow_hungry)
-    with acting(database, account) as slow, acting(database, sign_up(database)) as quick:
-        with listening(database, "precis_bell") as heard, slow.transaction():
+    with acting(common, account) as slow, acting(common, sign_up(common)) as quick:
+        with listening(common, "precis_bell") as heard, slow.transaction():
             first = ask(slow)
             worker.start()
-            until(database, "select 1 from pg_locks where relation = 'private.bell'::regclass and not granted")
+            until(common, "select 1 from pg_locks where relation = 'private.bell'::regclass and not granted")
             second = ask(quick)
             assert heard() == [""]
             assert seen == []
@@ -79,12 +79,12 @@ def test_a_worker_that_still_waits_for_an_open_insert_is_rung_by_the_next_and_th
     ("select public.cancel(%s)", False),
     ("delete from public.requests where id = %s", False),
 ])  # fmt: skip
-def test_a_scheduled_request_rings_when_it_becomes_due_now(change: str, rings: bool, database: Database) -> None:
-    some_model(database)
+def test_a_scheduled_request_rings_when_it_becomes_due_now(change: str, rings: bool, common: Database) -> None:
+    some_model(common)
     with (
-        acting(database, sign_up(database)) as person,
-        hungry_worker(database),
-        listening(database, "precis_bell") as heard,
+        acting(common, sign_up(common)) as person,
+        hungry_worker(common),
+        listening(common, "precis_bell") as heard,
     ):
         row = person.execute("insert into public.requests (task, text, run_at)"
                              " values ('summarize', 'Text.', now() + interval '1 hour') returning id").fetchone()  # fmt: skip
@@ -93,32 +93,32 @@ def test_a_scheduled_request_rings_when_it_becomes_due_now(change: str, rings: b
         assert heard() == ([""] if rings else [])
 
 
-def test_a_retry_rings(database: Database) -> None:
-    some_model(database)
-    with acting(database, sign_up(database)) as person:
+def test_a_retry_rings(common: Database) -> None:
+    some_model(common)
+    with acting(common, sign_up(common)) as person:
         request = ask(person)
-        put(database, request, "failed")
-        with hungry_worker(database), listening(database, "precis_bell") as heard:
+        put(common, request, "failed")
+        with hungry_worker(common), listening(common, "precis_bell") as heard:
             person.execute("select public.retry(%s)", [request])
             assert heard() == [""]
 
 
-def test_a_hundred_rows_of_one_statement_ring_once(database: Database) -> None:
-    some_model(database)
+def test_a_hundred_rows_of_one_statement_ring_once(common: Database) -> None:
+    some_model(common)
     with (
-        acting(database, sign_up(database)) as person,
-        hungry_worker(database),
-        listening(database, "precis_bell") as heard,
+        acting(common, sign_up(common)) as person,
+        hungry_worker(common),
+        listening(common, "precis_bell") as heard,
     ):
         person.execute("insert into public.requests (task, text)"
                        " select 'summarize', 'Text.' from generate_series(1, 100)")  # fmt: skip
         assert heard() == [""]
 
 
-def test_an_insert_that_found_the_bell_taken_can_still_be_rolled_back(database: Database) -> None:
-    some_model(database)
-    with acting(database, sign_up(database)) as person, listening(database, "precis_bell") as heard:
-        with hungry_worker(database), person.transaction(force_rollback=True):
+def test_an_insert_that_found_the_bell_taken_can_still_be_rolled_back(common: Database) -> None:
+    some_model(common)
+    with acting(common, sign_up(common)) as person, listening(common, "precis_bell") as heard:
+        with hungry_worker(common), person.transaction(force_rollback=True):
             ask(person)
         assert heard() == []
         assert person.execute("select from public.requests").fetchall() == []

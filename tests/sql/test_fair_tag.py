@@ -60,98 +60,101 @@ def ask_many(database: Database, owner: UUID, count: int, **columns: object) -> 
             ask(connection, **columns)
 
 
-def tags(database: Database) -> list[int]:
+def tags(database: Database, model: int) -> list[int]:
     with database.connect() as connection:
-        return [int(str(row[0])) for row in connection.execute("select tag from private.job order by id")]
+        rows = connection.execute("select tag from private.job where model_id = %s order by id", [model])
+        return [int(str(row[0])) for row in rows]
 
 
-def test_one_row_waits_for_one_row_of_a_backlog_of_ten_thousand(database: Database) -> None:
-    model, many, one = some_model(database), sign_up(database), sign_up(database)
-    make_backlog(database, many, model, 10_000)
-    claim(database, model, 40)
-    ask_many(database, one, 1)
-    assert one in owners(claim(database, model, 2))
+def test_one_row_waits_for_one_row_of_a_backlog_of_ten_thousand(common: Database) -> None:
+    model, many, one = some_model(common), sign_up(common), sign_up(common)
+    make_backlog(common, many, model, 10_000)
+    claim(common, model, 40)
+    ask_many(common, one, 1)
+    assert one in owners(claim(common, model, 2))
 
 
-def test_many_people_take_turns(database: Database) -> None:
-    model, people = some_model(database), [sign_up(database) for _ in range(12)]
+def test_many_people_take_turns(common: Database) -> None:
+    model, people = some_model(common), [sign_up(common) for _ in range(12)]
     for person in people:
-        ask_many(database, person, 5)
+        ask_many(common, person, 5)
     for _ in range(5):
-        turn = [owner for _ in range(3) for owner in owners(claim(database, model, 4))]
+        turn = [owner for _ in range(3) for owner in owners(claim(common, model, 4))]
         assert sorted(map(str, turn)) == sorted(map(str, people))
 
 
-def test_who_comes_later_is_served_within_a_round(database: Database) -> None:
-    model, people, late = some_model(database), [sign_up(database) for _ in range(6)], sign_up(database)
+def test_who_comes_later_is_served_within_a_round(common: Database) -> None:
+    model, people, late = some_model(common), [sign_up(common) for _ in range(6)], sign_up(common)
     for person in people:
-        ask_many(database, person, 8)
-    claim(database, model, 20)
-    ask_many(database, late, 3)
-    assert late in owners(claim(database, model, len(people) + 1))
+        ask_many(common, person, 8)
+    claim(common, model, 20)
+    ask_many(common, late, 3)
+    assert late in owners(claim(common, model, len(people) + 1))
 
 
-def test_a_cancelled_backlog_is_not_held_against_its_owner(database: Database) -> None:
-    model, person, other = some_model(database), sign_up(database), sign_up(database)
-    with acting(database, person) as connection:
+def test_a_cancelled_backlog_is_not_held_against_its_owner(common: Database) -> None:
+    model, person, other = some_model(common), sign_up(common), sign_up(common)
+    with acting(common, person) as connection:
         for request in [ask(connection) for _ in range(20)]:
             connection.execute("select public.cancel(%s)", [request])
-        ask_many(database, other, 5)
+        ask_many(common, other, 5)
         ask(connection)
-    assert person in owners(claim(database, model, 2))
+    assert person in owners(claim(common, model, 2))
 
 
-def test_models_keep_time_of_their_own(database: Database) -> None:
-    busy, idle, person = some_model(database), some_model(database, "other:latest", default=False), sign_up(database)
-    ask_many(database, person, 5)
-    claim(database, busy, 5)
-    ask_many(database, person, 1, model="other:latest")
-    assert tags(database)[-1] == STEP // 2
-    assert owners(claim(database, idle, 1)) == [person]
+def test_models_keep_time_of_their_own(common: Database) -> None:
+    person, busy = sign_up(common), some_model(common)
+    ask_many(common, person, 5)
+    claim(common, busy, 5)
+    idle = some_model(common)
+    ask_many(common, person, 1)
+    assert tags(common, idle) == [STEP // 2]
+    assert owners(claim(common, idle, 1)) == [person]
 
 
-def test_priority_reorders_ones_own_rows(database: Database) -> None:
-    model, person = some_model(database), sign_up(database)
-    ask_many(database, person, 4)
-    ask_many(database, person, 1, priority=-1)
-    ask_many(database, person, 1, priority=1)
-    assert [priority for _, priority in claim(database, model, 6)] == [1, 0, 0, 0, 0, -1]
+def test_priority_reorders_ones_own_rows(common: Database) -> None:
+    model, person = some_model(common), sign_up(common)
+    ask_many(common, person, 4)
+    ask_many(common, person, 1, priority=-1)
+    ask_many(common, person, 1, priority=1)
+    assert [priority for _, priority in claim(common, model, 6)] == [1, 0, 0, 0, 0, -1]
 
 
-def test_endless_high_priority_delays_a_normal_row_by_its_head_start_only(database: Database) -> None:
-    model, person, other = some_model(database), sign_up(database), sign_up(database)
-    ask_many(database, person, 1)
-    ask_many(database, other, 1)
-    ask_many(database, person, 30, priority=1)
-    claimed = claim(database, model, HEAD_START_STEPS + 2)
+def test_endless_high_priority_delays_a_normal_row_by_its_head_start_only(common: Database) -> None:
+    model, person, other = some_model(common), sign_up(common), sign_up(common)
+    ask_many(common, person, 1)
+    ask_many(common, other, 1)
+    ask_many(common, person, 30, priority=1)
+    claimed = claim(common, model, HEAD_START_STEPS + 2)
     assert (person, 0) in claimed
     assert (other, 0) in claimed
 
 
-def test_rows_that_come_at_once_get_tags_one_step_apart(database: Database) -> None:
-    some_model(database)
-    person = sign_up(database)
-    threads = [threading.Thread(target=ask_many, args=(database, person, 25)) for _ in range(4)]
+def test_rows_that_come_at_once_get_tags_one_step_apart(common: Database) -> None:
+    model, person = some_model(common), sign_up(common)
+    threads = [threading.Thread(target=ask_many, args=(common, person, 25)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(tags(database)) == [STEP // 2 + STEP * n for n in range(100)]
+    assert sorted(tags(common, model)) == [STEP // 2 + STEP * n for n in range(100)]
 
 
 @pytest.mark.parametrize("priority", [-1, 0, 1])
 @pytest.mark.parametrize("way", ["insert", "retry", "patch"])
-def test_no_tag_is_written_below_the_floor(way: str, priority: int, database: Database) -> None:
-    model, person = some_model(database), sign_up(database)
-    with acting(database, person) as connection, database.connect() as other:
+def test_no_tag_is_written_below_the_floor(way: str, priority: int, common: Database) -> None:
+    model, person = some_model(common), sign_up(common)
+    with acting(common, person) as connection, common.connect() as other:
         early = ask(connection, priority=priority)
         other.execute("select setval(clock, 1000000) from private.model where id = %s", [model])
         if way == "insert":
             ask(connection, priority=priority)
         elif way == "retry":
-            put(database, early, "failed")
+            put(common, early, "failed")
             connection.execute("select public.retry(%s)", [early])
         else:
             connection.execute("update public.requests set priority = %s where id = %s", [-priority or 1, early])
-        row = other.execute("select max(tag) >= 1000000 - private.head_start() from private.job").fetchone()
+        row = other.execute(
+            "select max(tag) >= 1000000 - private.head_start() from private.job where model_id = %s", [model]
+        ).fetchone()
     assert row == (True,)

@@ -51,14 +51,14 @@ class Event:
 
 @dataclass
 class EventStream:
-    """An open stream. `seen` keeps what came, in order; `cursor` is the last id, as a browser would keep it."""
+    """An open stream. `seen` keeps what came, in order; `cursor` is the last id, as a browser keeps it."""
 
     response: aiohttp.ClientResponse
     seen: list[Event] = field(default_factory=list)
     cursor: str | None = None
 
     async def next(self) -> Event:
-        """The next frame; comments and `retry:` are none. Raises EOFError where the server has closed the stream."""
+        """The next frame; comments and `retry:` are none. Raises EOFError where the server has hung up."""
         fields: dict[str, str] = {}
         while raw := await self.response.content.readline():
             if line := raw.decode().rstrip("\r\n"):
@@ -132,7 +132,8 @@ class Client:
 
     async def insert(self, text: str, *, task: str = "summarize", **fields: Any) -> dict[str, Any]:
         headers = {"Prefer": "return=representation"} | fields.pop("headers", {})
-        answer = await self.rest("POST", "/requests", json={"task": task, "text": text, **fields}, headers=headers)
+        body = {"task": task, "text": text, **fields}
+        answer = await self.rest("POST", "/requests", json=body, headers=headers)
         assert answer.status == 202, answer
         return dict(answer.json[0])
 
@@ -184,13 +185,22 @@ class Client:
             yield stream
 
 
+TOWNS = ["Aarhus", "Bergen", "Coimbra", "Dresden", "Evora", "Ferrara", "Ghent", "Haarlem", "Ivrea", "Jena"]
+GOODS = (
+    "barrels of salt",
+    "rolls of linen",
+    "crates of glass",
+    "sacks of barley",
+    "casks of oil",
+    "reels of rope",
+)
+DEEDS = ("left the harbour of", "were counted in", "never reached", "were sold in", "came back from")
+
+
 def story(sentences: int, mark: str = "") -> str:
-    """A text of that many sentences, no two alike, with names and numbers in it. `mark` stands in the first."""
-    towns = ("Aarhus", "Bergen", "Coimbra", "Dresden", "Evora", "Ferrara", "Ghent", "Haarlem", "Ivrea", "Jena")
-    goods = ("barrels of salt", "rolls of linen", "crates of glass", "sacks of barley", "bundles of hemp", "casks of oil")
-    deeds = ("left the harbour of", "were counted in", "never reached", "were sold to a merchant from", "came back from")
+    """A text of that many sentences, no two alike, with names and numbers. `mark` stands in the first."""
     told = [f"The ledger {mark} of the river company was opened in March."] if mark else []
     for n in range(len(told), sentences):
-        day = f"On day {n + 1} of the year {1701 + n}"
-        told.append(f"{day}, {12 + 7 * n} {goods[n % 6]} {deeds[n % 5]} {towns[n % 10]} for {3 + n} silver coins each.")
+        what = f"{12 + 7 * n} {GOODS[n % 6]} {DEEDS[n % 5]} {TOWNS[n % 10]}"
+        told.append(f"On day {n + 1} of the year {1701 + n}, {what} for {3 + n} silver coins each.")
     return " ".join(told)

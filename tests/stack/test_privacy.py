@@ -23,7 +23,11 @@ async def test_two_people_never_see_each_others_rows_partials_or_events(stack: S
     async with stack.sign_up() as ada, stack.sign_up() as bob, ada.watch() as hers, bob.watch() as his:
         with stack.faults(SLOWLY):
             first, second = await asyncio.gather(live(ada, hers, "adas"), live(bob, his, "bobs"))
-        rows = {client: (await client.rest("GET", "/requests")).json for client in ("ada",) for client in (ada, bob)}
+        rows = {
+            client: (await client.rest("GET", "/requests")).json
+            for client in ("ada",)
+            for client in (ada, bob)
+        }
     assert [row["id"] for row in rows[ada]] == [first]
     assert [row["id"] for row in rows[bob]] == [second]
     for events, own in ((hers, first), (his, second)):

@@ -1,4 +1,4 @@
-"""The worker killed, stopped and frozen in the middle of a request: nothing is lost, and one result is accepted."""
+"""The worker killed, stopped, frozen in the middle of a request: nothing is lost, one result is accepted."""
 
 import time
 
@@ -90,4 +90,7 @@ async def test_a_worker_that_wakes_after_its_lease_changes_nothing(own_stack: St
             other = await ada.insert(story(5))
         await events.state(other["id"], "done")
         assert await ada.row(request) == done | {"text": (await ada.row(request) or {})["text"]}
-    assert own_stack.query("select epoch, body from private.result where request_id = %s", request) == first_result
+    assert (
+        own_stack.query("select epoch, body from private.result where request_id = %s", request)
+        == first_result
+    )

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 from precis import ask, configure, demo, stack, status, up
@@ -111,7 +111,7 @@ async def _status(arguments: Arguments, layout: Layout, _: PlaceSettings) -> int
 
 
 @contextlib.asynccontextmanager
-async def _client(layout: Layout):  # type: ignore[no-untyped-def]
+async def _client(layout: Layout) -> AsyncIterator[Client]:
     _need_setup(layout)
     settings = configure.load(StackSettings, layout)
     async with stack.session() as session:

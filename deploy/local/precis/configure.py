@@ -41,5 +41,5 @@ def run(layout: Layout, place: PlaceSettings, screen: Screen) -> int:
     layout.data.mkdir(exist_ok=True, parents=True)
     setup.derive(layout, load(StackSettings, layout))
     for path in (layout.config, layout.dotenv, layout.postgrest_conf):
-        screen.ready(layout.shown(path), "", 0.0)
+        screen.done(layout.shown(path))
     return 0

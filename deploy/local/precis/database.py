@@ -15,7 +15,7 @@ from precis.faults import PartFailed
 from precis.layout import program
 from precis.process import clean_environ
 from precis.settings import StackSettings
-from precis.setup import DATABASE, MIGRATION_ENVIRON, migration_url
+from precis.setup import DATABASE, migration_environ, migration_url
 
 CONNECT_SECONDS = 3
 MIGRATION_LOCK = 7_203_641_118  # ours alone; every process that migrates takes it, since dbmate takes none
@@ -46,7 +46,7 @@ async def answers(url: str) -> str:
 
 async def prepare(superuser_url: str, settings: StackSettings, checkout: Path, psql: Path) -> str:
     """Roles, database, migrations. Says what changed."""
-    await _make_roles(superuser_url, settings, checkout / "sql" / "roles.sql", psql)
+    await make_roles(superuser_url, settings, checkout / "sql" / "roles.sql", psql)
     async with await connect(superuser_url) as connection:
         found = await (
             await connection.execute("select from pg_database where datname = %s", [DATABASE])
@@ -65,7 +65,11 @@ async def migrate(owner_url: str, checkout: Path) -> str:
     async with await connect(owner_url) as connection:
         await connection.execute("set lock_timeout = 0")  # the role's own is short; here waiting is right
         await connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        environ = {**clean_environ(os.environ), **MIGRATION_ENVIRON, "DATABASE_URL": migration_url(owner_url)}
+        environ = {
+            **clean_environ(os.environ),
+            **migration_environ("."),
+            "DATABASE_URL": migration_url(owner_url),
+        }
         command = (program("dbmate"), "--no-dump-schema", "migrate", "--strict")
         code, output = await _run(*command, cwd=checkout, environ=environ)
     if code != 0:  # the exit code alone: dbmate prints "Applied" of a migration that failed too
@@ -78,7 +82,7 @@ async def migrate(owner_url: str, checkout: Path) -> str:
     return f"{applied} migrations applied" if applied else "up to date"
 
 
-async def _make_roles(superuser_url: str, settings: StackSettings, script: Path, psql: Path) -> None:
+async def make_roles(superuser_url: str, settings: StackSettings, script: Path, psql: Path) -> None:
     """The passwords go in by standard input: an argument could be read by everybody on the machine."""
     passwords = {
         "authenticator": settings.postgrest_url,

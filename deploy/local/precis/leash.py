@@ -14,7 +14,7 @@ def main() -> None:
     parent, death_signal, user, *command = sys.argv[1:]
     if user != "-":
         _become(pwd.getpwnam(user))
-    # After the change of user, which clears it; it survives exec. Elsewhere a part may outlive a killed parent.
+    # After the change of user, which clears it; exec does not. Elsewhere a part may outlive a killed parent.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(death_signal))
     if os.getppid() != int(parent):  # it died before the line above

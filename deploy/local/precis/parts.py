@@ -81,6 +81,7 @@ async def _ask_postgres(superuser_url: str) -> Readiness:
     try:
         version = await database.answers(superuser_url)
     except psycopg.OperationalError as error:
-        return Readiness(False, str(error).strip().splitlines()[-1])
+        refused = "Connection refused" in str(error)
+        return Readiness(False, "does not answer" if refused else str(error).strip().splitlines()[0])
     info = psycopg.conninfo.conninfo_to_dict(superuser_url)
     return Readiness(True, f"PostgreSQL {version} on {info.get('host')}:{info.get('port', 5432)}")

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +48,15 @@ async def spawn(command: Command, log: Path) -> asyncio.subprocess.Process:
     )
     with log.open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            *leash, *command.argv, cwd=command.cwd, env=dict(command.environ), stdin=asyncio.subprocess.DEVNULL,
-            stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+            *leash,
+            *command.argv,
+            cwd=command.cwd,
+            env=dict(command.environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
 def birth(pid: int) -> str | None:
@@ -62,19 +70,18 @@ def birth(pid: int) -> str | None:
     return None if state == "Z" else fields[18]
 
 
-async def gone(pid: int) -> None:
-    """Waits for the end of a process that need not be our child."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(descriptor, ended.set)
-    try:
-        await ended.wait()
-    finally:
-        asyncio.get_running_loop().remove_reader(descriptor)
-        os.close(descriptor)
+def outlasting(pids: Iterable[int], seconds: float) -> list[int]:
+    """Waits for the end of processes that need not be our children; those that are still there after so
+    long."""
+    left, deadline = [], time.monotonic() + seconds
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            ended, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            os.close(descriptor)
+            if not ended:
+                left.append(pid)
+    return left
 
 
 def send(pid: int, sig: signal.Signals) -> None:

@@ -24,6 +24,9 @@ class Screen:
     def note(self, text: str) -> None:
         self.say(f"  {text}", "dim")
 
+    def done(self, text: str) -> None:
+        self.console.print(Text.assemble("  ", ("✓ ", "green"), text))
+
     def ready(self, name: str, detail: str, seconds: float) -> None:
         line = Text.assemble(
             "  ", ("✓ ", "green"), f"{name:<{NAME_WIDTH}}", (f"{seconds:5.1f} s  ", "dim"), detail

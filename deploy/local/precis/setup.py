@@ -2,6 +2,7 @@
 files derived from it. What a person has set stays. Starts nothing."""
 
 import base64
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import cast
@@ -34,8 +35,13 @@ DATABASE_URLS = {  # where each role's address stands
     ("work", "database_url"): "listener",
     ("events", "database_url"): "listener_events",
 }
+URLS = {  # what follows from where a part listens
+    ("authsvc", "public_url"): ("authsvc", "listen"),
+    ("authsvc", "postgrest_url"): ("postgrest", "listen"),
+}
 HEADER = """\
-# Written by `precis setup` for this machine. It holds secrets: keep it private. All settings: config.default.toml
+# Written by `precis setup` for this machine. It holds secrets: keep it private.
+# Every setting, with a sentence: config.default.toml
 """
 
 Sections = Mapping[str, Mapping[str, object]]
@@ -68,7 +74,9 @@ def move(layout: Layout, postgres_url: str) -> dict[str, str]:
 
 def derive(layout: Layout, settings: StackSettings) -> None:
     """Writes the files that follow from the settings: dbmate's .env and PostgREST's configuration."""
-    configuration.write_private(layout.dotenv, dotenv(settings))
+    configuration.write_private(
+        layout.dotenv, dotenv(settings, os.path.relpath(layout.checkout, layout.home))
+    )
     template = (layout.checkout / "postgrest" / "postgrest.conf").read_text(encoding="utf-8")
     configuration.write_private(layout.postgrest_conf, render(template, settings))
 
@@ -83,7 +91,8 @@ def plan(current: Sections, postgres_url: str, ports: Iterator[int]) -> dict[tup
     server = postgres_url or f"postgresql://{wanted['local', 'postgres_listen']}"
     for path, role in DATABASE_URLS.items():
         wanted[path] = database_url(server, role, _password(_get(current, *path)))
-    wanted["authsvc", "public_url"] = _public_url(current, str(wanted["authsvc", "listen"]))
+    for path, listen in URLS.items():
+        wanted[path] = _url(_get(current, *path), str(wanted[listen]))
     wanted["authsvc", "master_key"] = _get(current, "authsvc", "master_key") or _random_key()
     wanted["local", "demo_password"] = _get(current, "local", "demo_password") or secrets.token_urlsafe(12)
     wanted["log", "format"] = _get(current, "log", "format") or "console"
@@ -94,22 +103,24 @@ def database_url(server: str, role: str, password: str) -> str:
     """The address of our database on this server for a role; hosts and query are the server's."""
     parts = urlsplit(server)
     hosts = parts.netloc.rpartition("@")[2]
-    netloc = f"{role}:{quote(password, safe='')}@{hosts}"
+    secret = f":{quote(password, safe='')}" if password else ""
+    netloc = f"{role}{secret}@{hosts}"
     return urlunsplit(("postgresql", netloc, f"/{DATABASE}", parts.query, ""))
 
 
-def dotenv(settings: StackSettings) -> str:
-    """dbmate's settings, so that plain `dbmate up` works in this folder."""
-    values = {"DATABASE_URL": migration_url(settings.owner_url), **MIGRATION_ENVIRON}
+def dotenv(settings: StackSettings, checkout: str) -> str:
+    """dbmate's settings, so that plain `dbmate up` works in the folder that this file lies in."""
+    values = {"DATABASE_URL": migration_url(settings.owner_url), **migration_environ(checkout)}
     lines = [f"{name}={value}" for name, value in values.items()]
     return "\n".join(["# Written by `precis setup` from config.toml, for dbmate.", *lines, ""])
 
 
-MIGRATION_ENVIRON = {
-    "DBMATE_MIGRATIONS_DIR": "sql/migrations",
-    "DBMATE_MIGRATIONS_TABLE": "dbmate.schema_migrations",
-    "DBMATE_SCHEMA_FILE": "sql/schema.sql",
-}
+def migration_environ(checkout: str) -> dict[str, str]:
+    return {
+        "DBMATE_MIGRATIONS_DIR": os.path.normpath(f"{checkout}/sql/migrations"),
+        "DBMATE_MIGRATIONS_TABLE": "dbmate.schema_migrations",
+        "DBMATE_SCHEMA_FILE": os.path.normpath(f"{checkout}/sql/schema.sql"),
+    }
 
 
 def migration_url(owner_url: str) -> str:
@@ -133,10 +144,10 @@ def _random_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
 
 
-def _public_url(current: Sections, listen: str) -> str:
-    """Follows the port where the service is reached on this machine only; a person's own address stays."""
-    given = _get(current, "authsvc", "public_url")
-    return given if given and urlsplit(given).hostname != "127.0.0.1" else f"http://{listen}"
+def _url(given: str, listen: str) -> str:
+    """Follows the port of a part that is reached on this machine only; a person's own address stays."""
+    follows = not given or urlsplit(given).hostname == "127.0.0.1"
+    return f"http://{listen}" if follows and not listen.startswith("unix:") else given
 
 
 def _is_taken(address: str) -> bool:

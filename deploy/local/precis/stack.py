@@ -42,7 +42,7 @@ class Stack:
 async def running(layout: Layout, place: PlaceSettings, screen: Screen) -> AsyncIterator[Stack]:
     """Everything up; everything down at the end, however it comes. Raises Fault."""
     with exclusive(layout.lock):
-        for name in await clear_leftovers(layout.state):
+        for name in await asyncio.to_thread(clear_leftovers, layout.state):
             screen.note(f"ended {name}, left over from an earlier run")
         settings = _settle(layout, place, screen)
         rotate(layout.logs)
@@ -136,7 +136,7 @@ class _Starter:
     async def _start_postgres(self) -> None:
         port = int(self._settings.postgres_listen.rpartition(":")[2])
         cluster = await asyncio.to_thread(postgres.prepare, self._layout, port)
-        if did := await postgres.clear_leftovers(cluster):
+        if did := await asyncio.to_thread(postgres.clear_leftovers, cluster):
             self._screen.note(did)
         self._superuser_url = cluster.superuser_url
         await self._start(POSTGRES, cluster.server(), outlives=True)
@@ -169,7 +169,8 @@ class _Starter:
                 task.cancel()
 
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(sig, interrupt)
+            if sig != signal.SIGHUP or signal.getsignal(sig) != signal.SIG_IGN:  # nohup means it
+                loop.add_signal_handler(sig, interrupt)
 
 
 def _settle(layout: Layout, place: PlaceSettings, screen: Screen) -> StackSettings:

@@ -1,6 +1,6 @@
-"""What a running stack says about itself on disk: for `precis status`, and for the next start after a crash."""
+"""What a running stack notes about itself on disk, for `precis status` and for the next start after a
+crash."""
 
-import asyncio
 import fcntl
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from precis.faults import AlreadyRunning
-from precis.process import birth, gone, send
+from precis.process import birth, outlasting, send
 
 LEFTOVER_SECONDS = 15.0
 
@@ -82,16 +82,10 @@ def is_held(path: Path) -> bool:
         return True
 
 
-async def clear_leftovers(path: Path) -> list[str]:
+def clear_leftovers(path: Path) -> list[str]:
     """Waits for parts that outlived their `precis`, and kills those that do not end. Each was asked to stop
     by its parent's death already, and asking a second time would cut its grace short."""
-    left = [record for record in State.read(path).parts if record.alive()]
-    try:
-        async with asyncio.timeout(LEFTOVER_SECONDS):
-            await asyncio.gather(*(gone(record.pid) for record in left if record.pid))
-    except TimeoutError:
-        pass  # they have had their time
-    for record in left:
-        if record.pid is not None and record.alive():
-            send(record.pid, signal.SIGKILL)
-    return [record.name for record in left]
+    left = {record.pid: record.name for record in State.read(path).parts if record.pid and record.alive()}
+    for pid in outlasting(left, LEFTOVER_SECONDS):
+        send(pid, signal.SIGKILL)
+    return list(left.values())

@@ -1,0 +1,27 @@
+"""Removes rows that have had their day. Knows no table: only what to call, and how often."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from authsvc.database import GAVE_UP
+from chassis.database import connection_lost
+
+EVERY_SECONDS = 600.0
+
+log = structlog.get_logger()
+
+
+async def keep_house(chores: Sequence[Callable[[], Awaitable[None]]]) -> None:
+    """Do each chore, forever; several processes may, at different moments."""
+    while True:
+        for chore in chores:
+            try:
+                await chore()
+            except Exception as error:
+                if not connection_lost(error) and not isinstance(error, GAVE_UP):
+                    raise
+                log.warning("housekeeping.put_off", error=f"{type(error).__name__}: {error}")
+        await asyncio.sleep(EVERY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 (spreads load, guards nothing)

@@ -1,0 +1,182 @@
+"""One attempt at a job: load its source, run its task on a model, write the outcome. The edge where errors end.
+
+Knows no queue order and no slot.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Histogram
+
+from listener import outcomes, sources
+from listener.errors import TaskError, TransientError
+from listener.model import Model
+from listener.outcomes import Again, Done, Failed, HandedBack, Outcome
+from listener.partials import Partials
+from listener.queue import Claimed
+from listener.registry import SlotKey
+from listener.tasks.request import Emit, Request, Result, Style, Task
+from listener.tasks.shorten import shorten
+from listener.tasks.summarize import summarize
+
+# lost: somebody else owns the job now, or it was cancelled. fenced, drained: we give it back.
+Stop = Literal["lost", "fenced", "drained"]
+
+RUNS = Counter("precis_attempts_total", "Attempts at jobs, by how they ended.", ["task", "outcome"])
+RUN_SECONDS = Histogram(
+    "precis_attempt_seconds",
+    "Time of an attempt, from the claim to its written outcome.",
+    ["task"],
+    buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
+)
+
+# Of what made a result, this is told in the log.
+TOLD = ("engine", "calls", "corrected", "prompt_tokens", "output_tokens", "first_token_seconds")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all attempts of a worker share."""
+
+    pool: "asyncpg.Pool[Any]"
+    partials: Partials
+    deadline_seconds: float
+    max_attempts: int
+    expect: Callable[[float], None]  # a job will be due in so many seconds
+    suspect: Callable[[int], None]  # a host did not answer, or not with the model
+
+
+@dataclass(slots=True)
+class Attempt:
+    """`run` it as a task; `stop` it from outside."""
+
+    claimed: Claimed
+    slot: SlotKey
+    model: Model
+    around: Surroundings
+    _task: "asyncio.Task[None] | None" = None
+    _stopped: Stop | None = None
+    _writing: bool = False
+    _started: float = field(default_factory=time.monotonic)
+
+    def stop(self, why: Stop) -> None:
+        """End the model call. An outcome that is being written stays: its epoch says whether it counts."""
+        if self._stopped is None:
+            self._stopped = why
+            if self._task is not None and not self._writing:
+                self._task.cancel()
+
+    def give_up(self) -> None:
+        """End at once, whatever is being written: the process leaves."""
+        if self._task is not None:
+            self._stopped = None
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Never raises, except when cancelled otherwise than by `stop`."""
+        self._task = asyncio.current_task()
+        outcome = await self._outcome()
+        self._writing = True
+        await self.around.partials.close(self.claimed.job_id, self.claimed.epoch)
+        accepted = outcome is not None and await outcomes.write(self.around.pool, self.claimed, outcome)
+        if accepted and isinstance(outcome, Again):
+            self.around.expect(outcome.seconds)
+        self._report(outcome if accepted else None)
+
+    async def _outcome(self) -> Outcome | None:
+        """None if nothing is ours to write."""
+        try:
+            if self._stopped is None:
+                return Done(await self._work())
+        except TaskError as error:
+            return self._decide(error)
+        except asyncio.CancelledError:
+            if self._stopped is None or self._task is None:
+                raise
+            self._task.uncancel()
+        except Exception:
+            log.exception("request.internal_error", request=str(self.claimed.request_id))
+            message = "Something went wrong on the server; it is tried again by itself."
+            return self._decide(TransientError("internal", message))
+        return None if self._stopped == "lost" else HandedBack()
+
+    async def _work(self) -> Result:
+        emit = self.around.partials.open(self.claimed.job_id, self.claimed.epoch)
+        try:
+            async with asyncio.timeout(self.around.deadline_seconds):
+                request = request_of(self.claimed, await sources.load(self.claimed))
+                return await run_task(request, model=self.model, emit=emit)
+        except TimeoutError as error:
+            message = "The model did not come to an end in time; it is tried again by itself."
+            raise TransientError("deadline_exceeded", message) from error
+
+    def _decide(self, error: TaskError) -> Outcome:
+        if error.code in ("model_unreachable", "model_not_found"):
+            self.around.suspect(self.slot.host_id)
+        return outcomes.decide(
+            error,
+            attempts=self.claimed.attempts,
+            max_attempts=self.around.max_attempts,
+            refusals=self.model.refusals,
+        )
+
+    def _report(self, outcome: Outcome | None) -> None:
+        """The one line about this attempt."""
+        seconds = time.monotonic() - self._started
+        name, facts = _describe(outcome)
+        RUNS.labels(self.claimed.task, name).inc()
+        RUN_SECONDS.labels(self.claimed.task).observe(seconds)
+        log.info(
+            f"request.{name}",
+            request=str(self.claimed.request_id),
+            job=self.claimed.job_id,
+            epoch=self.claimed.epoch,
+            attempt=self.claimed.attempts,
+            task=self.claimed.task,
+            model=self.model.name,
+            waited=round(self.claimed.waited_seconds, 4),
+            seconds=round(seconds, 4),
+            **facts,
+        )
+
+
+def request_of(claimed: Claimed, text: str) -> Request:
+    """The task's view of a claimed job."""
+    return Request(
+        task=cast("Task", claimed.task),
+        text=text,
+        target_words=claimed.target_words,
+        target_ratio=claimed.target_ratio,
+        style=cast("Style", claimed.style),
+        language=claimed.language,
+    )
+
+
+async def run_task(request: Request, *, model: Model, emit: Emit) -> Result:
+    """The result of the request's task. Raises TaskError."""
+    match request.task:
+        case "summarize":
+            return await summarize(request, model=model, emit=emit)
+        case "shorten":
+            return await shorten(request, model=model, emit=emit)
+
+
+def _describe(outcome: Outcome | None) -> tuple[str, dict[str, Any]]:
+    match outcome:
+        case Done(result):
+            return "done", {name: result.engine[name] for name in TOLD if name in result.engine}
+        case Failed(code):
+            return "failed", {"error": code}
+        case Again(code, seconds, counted):
+            return "backed_off", {"error": code, "again_in": round(seconds, 2), "counted": counted}
+        case HandedBack():
+            return "handed_back", {}
+        case None:
+            return "lost", {}

@@ -1,0 +1,100 @@
+"""The doorbell's other side: holds the SHARE lock on private.bell while this worker is hungry, on a connection of its own.
+
+Who makes a job ready rings only if that lock is held or waited for. Knows nothing of jobs.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any, LiteralString
+
+import asyncpg
+import structlog
+from prometheus_client import Gauge
+
+from chassis.database import backoff, connect, connection_lost
+
+# Waits for those who are making a job ready now: they did not ring.
+HANG_UP_A_SIGN: LiteralString = "lock table private.bell in share mode"
+STILL_THERE: LiteralString = "select 1"
+# This transaction waits, and stays open, for as long as it takes. Older servers do not know all of these.
+PATIENT: LiteralString = """
+select set_config(s.name, '0', false) from pg_settings s
+ where s.name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+"""
+CHECK_SECONDS = 10.0
+ANSWER_SECONDS = 5.0
+
+HUNGRY = Gauge("precis_hungry", "1 while this worker asks to be rung for new jobs.")
+
+log = structlog.get_logger()
+
+
+class Doorbell:
+    """`want` it rung, `rest` from it. `ringing` is true from when every job made ready rings."""
+
+    def __init__(self, url: str, *, name: str, changed: Callable[[], None]) -> None:
+        self._url = url
+        self._name = name
+        self._changed = changed
+        self._wanted = asyncio.Event()
+        self._unwanted = asyncio.Event()
+        self.ringing = False
+
+    def want(self) -> None:
+        """We have a free slot and found nothing: from some moment on, be rung. `changed` tells when."""
+        self._unwanted.clear()
+        self._wanted.set()
+
+    def rest(self) -> None:
+        """All slots are full: nobody needs to ring."""
+        self._wanted.clear()
+        self._unwanted.set()
+        self.ringing = False
+
+    async def run(self) -> None:
+        """Hold the lock whenever it is wanted, for ever, on whatever connection there is."""
+        delays = backoff(base=0.1, cap=5.0)
+        while True:
+            try:
+                async with self._connected() as connection:
+                    while True:
+                        await self._wanted.wait()
+                        await self._hold(connection)
+                        delays = backoff(base=0.1, cap=5.0)
+            except Exception as error:
+                if not connection_lost(error):
+                    raise
+                log.warning("doorbell.lost", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(next(delays))
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
+        connection = await connect(self._url, name=self._name, command_timeout=None)
+        try:
+            await connection.execute(PATIENT)
+            yield connection
+        finally:
+            connection.terminate()
+            HUNGRY.set(0)
+            self.ringing = False
+            self._changed()
+
+    async def _hold(self, connection: "asyncpg.Connection[Any]") -> None:
+        async with connection.transaction():
+            await connection.execute(HANG_UP_A_SIGN)
+            if not self._wanted.is_set():
+                return
+            self.ringing = True
+            HUNGRY.set(1)
+            self._changed()
+            while not await self._is_unwanted():
+                await connection.execute(STILL_THERE, timeout=ANSWER_SECONDS)
+        HUNGRY.set(0)
+
+    async def _is_unwanted(self) -> bool:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                return await self._unwanted.wait()
+        except TimeoutError:
+            return False

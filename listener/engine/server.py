@@ -1,0 +1,132 @@
+"""The HTTP side of the engine: Ollama's endpoints and its errors. Knows no way to make an answer."""
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from chassis.http import application
+from listener.engine import identity
+from listener.engine.answers import Answer, make_answer
+from listener.engine.attention import ClientGone, attend, pause
+from listener.engine.calls import Call, read_chat, read_generate, read_model, read_object
+from listener.engine.delivery import send
+from listener.engine.faults import Fault, FaultsError, Rule, Script
+from listener.engine.metrics import CALLS
+from listener.engine.records import last_record
+from listener.engine.refusal import Refusal
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+_CLIENT_CLOSED = 499  # only ever logged
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Reader = Callable[[dict[str, Any]], Call]
+
+
+@dataclass(slots=True)
+class Engine:
+    """The handlers, and what they share: the threads that make answers, and the scripted faults of a test."""
+
+    executor: Executor
+    script: Script | None = None
+    residence: identity.Residence = field(default_factory=identity.Residence)
+
+    def application(self) -> web.Application:
+        """The application to serve."""
+        app = application(name="engine", max_body_bytes=MAX_BODY_BYTES)
+        app.middlewares.append(_in_ollamas_shape)
+        app.add_routes(
+            [
+                web.get("/", _greet),
+                web.get("/api/version", _version),
+                web.get("/api/tags", _tags),
+                web.get("/api/ps", self._ps),
+                web.post("/api/show", _show),
+                web.post("/api/chat", self._chat),
+                web.post("/api/generate", self._generate),
+            ]
+        )
+        return app
+
+    async def _ps(self, _request: web.Request) -> web.Response:
+        return web.json_response({"models": self.residence.running()})
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, read_chat)
+
+    async def _generate(self, request: web.Request) -> web.StreamResponse:
+        return await self._answer(request, read_generate)
+
+    async def _answer(self, request: web.Request, read: Reader) -> web.StreamResponse:
+        """Make the answer and send it, counted by how it ended."""
+        try:
+            made = await self._make(request, read)
+        except ClientGone:
+            CALLS.labels("cancelled").inc()
+            return web.Response(status=_CLIENT_CLOSED)
+        except Refusal:
+            CALLS.labels("refused").inc()
+            raise
+        if isinstance(made, web.Response):
+            return made
+        try:
+            response = await send(request, made)
+        except ConnectionError:
+            CALLS.labels("cancelled").inc()
+            raise
+        CALLS.labels("done").inc()
+        return response
+
+    async def _make(self, request: web.Request, read: Reader) -> Answer | web.Response:
+        """The answer; or at once the response to a call that only loads or unloads."""
+        raw = await request.read()
+        call = await attend(request, None, lambda _: read(read_object(raw)))
+        befallen = _befallen(self.script, call)
+        if late := befallen.get("delay_headers"):
+            await pause(request, late.seconds)
+        self.residence.keep(call.keep_alive)
+        if call.empty:
+            reason = "unload" if call.keep_alive == 0 else "load"
+            return web.json_response(last_record(call, "", reason))
+        return await attend(
+            request, self.executor, lambda checkpoint: make_answer(call, befallen, checkpoint)
+        )
+
+
+def _befallen(script: Script | None, call: Call) -> dict[Fault, Rule]:
+    try:
+        return script.faults_of(call) if script else {}
+    except FaultsError as error:
+        raise Refusal(500, str(error)) from error
+
+
+async def _greet(_request: web.Request) -> web.Response:
+    return web.Response(text="Precis' extractive engine is running")
+
+
+async def _version(_request: web.Request) -> web.Response:
+    return web.json_response({"version": identity.VERSION})
+
+
+async def _tags(_request: web.Request) -> web.Response:
+    return web.json_response(identity.tags())
+
+
+async def _show(request: web.Request) -> web.Response:
+    read_model(read_object(await request.read()))
+    return web.json_response(identity.show())
+
+
+@web.middleware
+async def _in_ollamas_shape(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What a client of Ollama expects of an error: `{"error": "..."}`."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return web.json_response({"error": refusal.message}, status=refusal.status)
+    except web.HTTPException as error:
+        words = {404: "not found", 405: "method not allowed", 413: "request body too large"}
+        message = words.get(error.status, error.reason)
+        return web.json_response({"error": message}, status=error.status)

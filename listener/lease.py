@@ -1,0 +1,186 @@
+"""The worker's lease: registered, renewed every 2 s, and obeyed when it cannot be renewed.
+
+The database's clock alone decides when it ends; the local clock only decides to stop well before. Knows the work as
+(job, epoch)s that are held, lost, or to be abandoned.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from chassis.database import backoff
+from listener import registry
+from listener.lines import Line, passing
+from listener.queue import Claimant
+from listener.registry import Pulse
+from listener.upkeep import LEASE_SECONDS
+
+RENEW_SECONDS = 2.0
+RENEW_ANSWER_SECONDS = 3.0
+# Without a renewal for so long: no new claims; then no model calls. The lease itself lasts LEASE_SECONDS.
+NO_CLAIMS_SECONDS = 10.0
+NO_CALLS_SECONDS = 13.0
+# Who was cut off for so long must not judge others by their silence: they were cut off as well. After a failover the
+# server has not been started anew, so its start time does not tell.
+CUT_OFF_SECONDS = 3.0
+
+RENEWALS = Histogram("precis_lease_renew_seconds", "Time a renewal takes.", buckets=(0.001, 0.003, 0.01, 0.1, 1, 3))
+LOST = Counter("precis_leases_lost_total", "Times this worker's lease was taken from it.")
+FENCED = Counter("precis_lease_fenced_total", "Times all model calls were given up because the lease was about to end.")
+
+log = structlog.get_logger()
+
+
+class Holder(Protocol):
+    """Whose lease it is."""
+
+    def held(self) -> Sequence[tuple[int, int]]:
+        """The (job, epoch)s that run here."""
+
+    def models(self) -> Sequence[int]:
+        """The models that can be reached from here."""
+
+    def hear(self, pulse: Pulse, at: float) -> None:
+        """A renewal has succeeded, asked for at that local time."""
+
+    def abandon(self) -> None:
+        """The lease is about to end: close all model calls and hand the jobs back."""
+
+    def buried(self) -> None:
+        """Somebody has taken over all jobs and slots. What runs here is void."""
+
+
+class Lease:
+    """`register`, then `run` for ever."""
+
+    def __init__(self, line: Line, *, name: str, version: str, holder: Holder) -> None:
+        self._line = line
+        self._name = name
+        self._version = version
+        self._holder = holder
+        self._nudged = asyncio.Event()
+        self._renewed_at = float("-inf")
+        self._calm_from = float("-inf")
+        self._claimant: Claimant | None = None
+        self._registered: list[Callable[[], None]] = []
+        self._heard: list[Callable[[Pulse], None]] = []
+        self.leaving = False
+        self.draining = False
+
+    @property
+    def claimant(self) -> Claimant:
+        """Who we are to the database."""
+        assert self._claimant is not None, "not registered yet"
+        return self._claimant
+
+    @property
+    def may_claim(self) -> bool:
+        """Whether the lease is fresh, and nobody wants this worker to leave."""
+        return not self.leaving and not self.draining and self._silence() < NO_CLAIMS_SECONDS
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the lease is being renewed."""
+        return self._silence() < NO_CLAIMS_SECONDS
+
+    @property
+    def may_judge(self) -> bool:
+        """Whether another worker's silence means anything to us."""
+        return self._now() >= self._calm_from
+
+    def on_register(self, callback: Callable[[], None]) -> None:
+        """Call it whenever the worker has a new id."""
+        self._registered.append(callback)
+
+    def on_pulse(self, callback: Callable[[Pulse], None]) -> None:
+        """Call it with what each renewal brings back."""
+        self._heard.append(callback)
+
+    def nudge(self) -> None:
+        """Renew now: there may be news."""
+        self._nudged.set()
+
+    async def register(self) -> None:
+        """Become a worker: a new row, a new id. Raises what connecting raises."""
+        at = self._now()
+        self._claimant = await self._line.run(
+            lambda connection: registry.register(connection, name=self._name, version=self._version)
+        )
+        self._renewed_at = at
+        log.info("lease.registered", worker=self.claimant.worker_id)
+        for callback in self._registered:
+            callback()
+
+    async def unregister(self) -> None:
+        """Leave in order."""
+        await self._line.run(lambda connection: registry.unregister(connection, self.claimant))
+
+    async def run(self) -> None:
+        """Renew for ever: every 2 s, when nudged, and again soon after a failure."""
+        delays = backoff(base=0.1, cap=1.0)
+        while True:
+            self._nudged.clear()
+            try:
+                await self._renew()
+                delays = backoff(base=0.1, cap=1.0)
+                pause = RENEW_SECONDS
+            except Exception as error:
+                if not passing(error):
+                    raise
+                log.warning("lease.not_renewed", error=f"{type(error).__name__}: {error}", silence=self._silence())
+                pause = next(delays)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._nudged.wait()
+
+    async def guard(self) -> None:
+        """Give up all model calls, for ever, whenever the lease has not been renewed for too long."""
+        while True:
+            left = NO_CALLS_SECONDS - self._silence()
+            if left > 0:
+                await asyncio.sleep(left)
+                continue
+            log.error("lease.fenced", silence=self._silence(), held=len(self._holder.held()))
+            FENCED.inc()
+            self._holder.abandon()
+            renewed_at = self._renewed_at
+            while self._renewed_at == renewed_at:
+                await asyncio.sleep(RENEW_SECONDS / 2)
+
+    async def _renew(self) -> None:
+        at = self._now()
+        with RENEWALS.time():
+            pulse = await self._line.run(
+                lambda connection: registry.renew(
+                    connection,
+                    self.claimant,
+                    leaving=self.leaving,
+                    models=self._holder.models(),
+                    claims=self._holder.held(),
+                )
+            )
+        if not pulse.alive:
+            log.error("lease.lost", worker=self.claimant.worker_id, held=len(self._holder.held()))
+            LOST.inc()
+            self._holder.buried()
+            await self.register()
+            self.nudge()
+            return
+        if at - self._renewed_at > RENEW_SECONDS + CUT_OFF_SECONDS:
+            self._calm_from = at + LEASE_SECONDS
+        self._renewed_at = at
+        self.draining = pulse.draining
+        self._holder.hear(pulse, at)
+        for callback in self._heard:
+            callback(pulse)
+
+    def _silence(self) -> float:
+        return self._now() - self._renewed_at
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,112 @@
+"""How an attempt at a job can end, and the write that makes it so, again and again until the database has answered.
+
+Decides on retries. Knows no model and no slot.
+"""
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import asyncpg
+import structlog
+
+from chassis.database import backoff
+from listener import queue
+from listener.errors import CapacityError, PermanentError, TaskError
+from listener.lines import AT_ONCE, passing
+from listener.queue import Claimed, Connection
+from listener.tasks.request import Result
+
+BACKOFF_SECONDS = 1.0
+BACKOFF_CAP_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There is a result."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It will not work."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """It may work later."""
+
+    code: str
+    seconds: float
+    counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HandedBack:
+    """It was our fault: at the front of the queue, as if it had not been tried."""
+
+
+Outcome = Done | Failed | Again | HandedBack
+
+
+def decide(error: TaskError, *, attempts: int, max_attempts: int, refusals: int) -> Failed | Again:
+    """What becomes of a job whose attempt ended in `error`: `attempts` with this one, `refusals` in a row of its host.
+
+    Full jitter: random between 0 and min(60 s, 1 s * 2^n).
+    """
+    if isinstance(error, PermanentError):
+        return Failed(error.code, error.message)
+    if isinstance(error, CapacityError):
+        return Again(error.code, jitter(refusals), counted=False)
+    if attempts >= max_attempts:
+        message = error.message.replace(" it is tried again by itself.", f" it was tried {attempts} times. Try it later.")
+        return Failed(error.code, message)
+    return Again(error.code, jitter(attempts), counted=True)
+
+
+def jitter(tries: int) -> float:
+    """Seconds to wait after so many tries."""
+    ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_SECONDS * 2 ** min(tries - 1, 30))
+    return random.uniform(0, ceiling)  # noqa: S311 (spreads load, guards nothing)
+
+
+async def write(pool: "asyncpg.Pool[Any]", claimed: Claimed, outcome: Outcome) -> bool:
+    """Make it so; whether the job was still ours. Does not give up while the database is away.
+
+    Every outcome may be written twice: its commit's answer can get lost. The epoch lets only one count.
+    """
+    delays = backoff(base=0.05, cap=2.0)
+    while True:
+        try:
+            async with pool.acquire() as connection:
+                return await _write_once(connection, claimed, outcome)
+        except Exception as error:
+            if not passing(error):
+                raise
+            log.warning("outcome.not_written", error=f"{type(error).__name__}: {error}", job=claimed.job_id)
+            if getattr(error, "sqlstate", None) not in AT_ONCE:
+                await asyncio.sleep(next(delays))
+
+
+async def _write_once(connection: Connection, claimed: Claimed, outcome: Outcome) -> bool:
+    job, epoch = claimed.job_id, claimed.epoch
+    match outcome:
+        case Done(result):
+            return await queue.finish(
+                connection, job, epoch, body=result.body, checks=result.checks, engine=result.engine
+            )
+        case Failed(code, message):
+            return await queue.fail(connection, job, epoch, code=code, message=message)
+        case Again(_, seconds, counted):
+            return await queue.back_off(connection, job, epoch, seconds=seconds, counted=counted)
+        case HandedBack():
+            return bool(await queue.release(connection, [(job, epoch)]))
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,114 @@
+"""The text so far of all running jobs of this process, written a few times a second in one statement.
+
+A preview only: what cannot be written is tried again, and forgotten when its job ends. Knows jobs as (job, epoch).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import structlog
+from prometheus_client import Counter
+
+from listener import queue
+from listener.lines import passing
+from listener.queue import Piece, Progress
+
+TICK_SECONDS = 0.15
+PROGRESS_SECONDS = 1.0  # between two updates of a job's row
+TROUBLE_SECONDS = 1.0
+
+PIECES = Counter("precis_partial_pieces_total", "Pieces of text so far that were written.")
+
+log = structlog.get_logger()
+
+Write = Callable[[list[Piece], list[Progress]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Preview:
+    """One job's text that is not yet written."""
+
+    job_id: int
+    epoch: int
+    texts: list[str] = field(default_factory=list)
+    unsent: list[Piece] = field(default_factory=list)
+    n: int = 0
+    share: float = 0.0
+    shared: float = 0.0
+    shared_at: float = float("-inf")
+
+    def gather(self) -> list[Piece]:
+        """All text that waits, as pieces. One that failed keeps its number: if it was written after all, the same
+        number says so."""
+        if self.texts:
+            self.unsent.append(Piece(self.job_id, self.epoch, self.n, "".join(self.texts)))
+            self.texts.clear()
+            self.n += 1
+        return self.unsent
+
+    def has_moved(self, now: float) -> bool:
+        """Whether the progress is worth a write to the job's row."""
+        return self.share > self.shared and now - self.shared_at >= PROGRESS_SECONDS
+
+
+class Partials:
+    """Jobs `open` a preview, add to it, and `close` it; `run` writes what has come together."""
+
+    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
+        self._pool = pool
+        self._previews: dict[tuple[int, int], Preview] = {}
+        self._something = asyncio.Event()
+        self._writing = asyncio.Lock()
+
+    def open(self, job_id: int, epoch: int) -> Callable[[str, float], None]:
+        """What a task calls with a piece of its text and how far it is."""
+        preview = self._previews[job_id, epoch] = Preview(job_id, epoch)
+
+        def emit(text: str, share: float) -> None:
+            if text:
+                preview.texts.append(text)
+            preview.share = max(preview.share, share)
+            self._something.set()
+
+        return emit
+
+    async def close(self, job_id: int, epoch: int) -> None:
+        """Nothing of the job is written after this: its end removes what was."""
+        self._previews.pop((job_id, epoch), None)
+        async with self._writing:
+            pass
+
+    async def run(self) -> None:
+        """Write for ever. The first piece at once, then one statement per tick for all jobs."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            async with self._writing:
+                written = await self._write()
+            await asyncio.sleep(TICK_SECONDS if written else TROUBLE_SECONDS)
+
+    async def _write(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        previews = sorted(self._previews.values(), key=lambda preview: preview.job_id)
+        pieces = [piece for preview in previews for piece in preview.gather()]
+        moved = [preview for preview in previews if preview.has_moved(now)]
+        steps = [Progress(preview.job_id, preview.epoch, preview.share) for preview in moved]
+        try:
+            if pieces or steps:
+                async with self._pool.acquire() as connection:
+                    await queue.write_partials(connection, pieces, steps)
+        except Exception as error:
+            if not passing(error):
+                raise
+            log.warning("partials.not_written", error=f"{type(error).__name__}: {error}", pieces=len(pieces))
+            self._something.set()
+            return False
+        PIECES.inc(len(pieces))
+        for preview in previews:
+            preview.unsent.clear()
+        for preview in moved:
+            preview.shared, preview.shared_at = preview.share, now
+        return True

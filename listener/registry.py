@@ -1,0 +1,301 @@
+"""The queue's statements on workers, their slots, hosts and models. One statement each.
+
+Knows no model server: what hosts serve is told to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, LiteralString
+
+from listener.queue import Claimant, Connection
+from listener.upkeep import LEASE_SECONDS, VANISHED_SECONDS
+
+UNSEEN_SECONDS = 90.0  # workers record a host each 30 s while they reach it
+
+# $1 name, $2 version, $3 seconds of lease.
+REGISTER: LiteralString = """
+insert into private.worker (name, version, lease_until)
+values ($1, $2, clock_timestamp() + make_interval(secs => $3)) returning id, incarnation
+"""
+
+# $1 worker, $2 incarnation, $3 seconds of lease, $4 whether it wants to leave, $5 models it serves, $6 jobs and
+# $7 epochs it runs, $8 silence of a process that is gone. The only heartbeat there is, so it also brings all news: what was taken from us, what we own and
+# do not know of, whether somebody should sweep, how the slots are shared.
+RENEW: LiteralString = """
+with me as materialized (
+  update private.worker w
+     set lease_until = clock_timestamp() + make_interval(secs => $3), draining = w.draining or $4, models = $5
+   where w.id = $1 and w.incarnation = $2 returning w.draining)
+select (select count(*) from me) > 0 as alive, (select me.draining from me) as draining,
+       array(select array[r.job_id, r.epoch] from unnest($6::bigint[], $7::bigint[]) r(job_id, epoch)
+              where not exists (select from private.job j where j.id = r.job_id and j.epoch = r.epoch and j.worker_id = $1)
+            ) as lost,
+       array(select array[j.id, j.epoch] from private.job j
+              where j.worker_id = $1 and j.state = 'running' and j.id <> all ($6)) as strays,
+       exists (select from private.worker w
+                where w.id <> $1 and w.lease_until < clock_timestamp() + make_interval(secs => $3 - $8)) as silence,
+       exists (select from private.job j where j.state = 'running' and j.deadline_at < clock_timestamp()) as overdue,
+       (select extract(epoch from min(j.run_at) - clock_timestamp())::float8 from private.job j
+         where j.state = 'ready' and j.run_at is not null) as due_seconds,
+       array(select array[m.id, coalesce(pg_sequence_last_value(m.clock), 0),
+                          (select count(*) from private.slot s where s.model_id = m.id),
+                          (select count(*) from private.slot s where s.model_id = m.id
+                             and not exists (select from private.worker w
+                                              where w.id = s.worker_id and w.incarnation = s.incarnation)),
+                          (select count(*) from private.worker w
+                            where w.lease_until > clock_timestamp() and not w.draining and m.id = any (w.models))]
+               from private.model m where m.id = any ($5)) as models
+"""
+
+# $1 worker. What it still runs stays, with its row, for the rescue.
+UNREGISTER: LiteralString = """
+with freed as (
+  update private.slot s set worker_id = null, incarnation = null where s.worker_id = $1 returning s.n),
+gone as (
+  delete from private.worker w
+   where w.id = $1 and not exists (select from private.job j where j.worker_id = $1 and j.state = 'running')
+  returning w.id)
+select count(*) from gone, (select pg_notify('precis_control', 'models') where (select count(*) from freed) > 0) told
+"""
+
+# $1 worker, $2 incarnation, $3 model, $4 hosts it can reach, $5 how many. A slot whose worker is gone is free.
+LEASE_SLOTS: LiteralString = """
+with me as materialized (
+  select w.id from private.worker w
+   where w.id = $1 and w.incarnation = $2 and w.lease_until > clock_timestamp() and not w.draining for key share),
+free as materialized (
+  select s.host_id, s.model_id, s.n from private.slot s
+   where exists (select from me) and s.model_id = $3 and s.host_id = any ($4)
+     and not exists (select from private.worker w where w.id = s.worker_id and w.incarnation = s.incarnation)
+   order by s.n, s.host_id limit $5 for no key update of s skip locked)
+update private.slot s set worker_id = $1, incarnation = $2 from free f
+ where (s.host_id, s.model_id, s.n) = (f.host_id, f.model_id, f.n) returning s.host_id, s.model_id, s.n
+"""
+
+# $1 worker, $2 incarnation, $3 hosts, $4 models, $5 numbers.
+GIVE_BACK_SLOTS: LiteralString = """
+with given as (
+  update private.slot s set worker_id = null, incarnation = null
+    from unnest($3::int[], $4::int[], $5::int[]) g(host_id, model_id, n)
+   where (s.host_id, s.model_id, s.n) = (g.host_id, g.model_id, g.n) and s.worker_id = $1 and s.incarnation = $2
+  returning s.n)
+select count(pg_notify('precis_control', 'models')) from (select from given limit 1) g
+"""
+
+# $1 url, $2 version.
+PUT_HOST: LiteralString = """
+insert into private.host (url, version) values ($1, $2)
+on conflict (url) do update set version = excluded.version, seen_at = clock_timestamp() returning id
+"""
+
+# $1 name. Makes the model, with a clock of its own, if it is new.
+ADD_MODEL: LiteralString = "select private.add_model($1)"
+
+# $1 host, $2 models, $3 digests, $4 families, $5 context tokens, $6 capabilities as comma-separated texts,
+# $7 slots per model. What the host no longer lists goes, and with it its slots that nobody holds.
+PUT_HOST_MODELS: LiteralString = """
+with given as materialized (
+  select g.model_id, g.digest, g.family, g.context_tokens, string_to_array(g.capabilities, ',') as capabilities
+    from unnest($2::int[], $3::text[], $4::text[], $5::int[], $6::text[]) g(model_id, digest, family, context_tokens, capabilities)),
+served as (
+  insert into private.host_model (host_id, model_id, digest, family, context_tokens, capabilities)
+  select $1, g.model_id, g.digest, g.family, g.context_tokens, g.capabilities from given g order by g.model_id
+  on conflict (host_id, model_id) do update
+     set digest = excluded.digest, family = excluded.family, context_tokens = excluded.context_tokens,
+         capabilities = excluded.capabilities, available = true, seen_at = clock_timestamp()),
+dropped as (
+  delete from private.host_model h where h.host_id = $1 and h.model_id not in (select g.model_id from given g)),
+opened as (
+  insert into private.slot (host_id, model_id, n)
+  select $1, g.model_id, s.n from given g, generate_series(1, $7) s(n) order by 1, 2, 3 on conflict do nothing)
+delete from private.slot s
+ where s.host_id = $1 and s.worker_id is null and (s.n > $7 or s.model_id not in (select g.model_id from given g))
+"""
+
+# $1 host. It answers as before.
+SEE_HOST: LiteralString = """
+with seen as (update private.host h set seen_at = clock_timestamp() where h.id = $1)
+update private.host_model h set seen_at = clock_timestamp(), available = true where h.host_id = $1
+"""
+
+# $1 host, $2 worker, $3 seconds. Nobody else reaches it either, as far as can be told.
+MISS_HOST: LiteralString = """
+update private.host_model h set available = false
+ where h.host_id = $1 and h.available
+   and (h.seen_at < clock_timestamp() - make_interval(secs => $3)
+        or not exists (select from private.worker w where w.id <> $2 and w.lease_until > clock_timestamp()))
+"""
+
+# $1 the configured default or ''. Without one: not the extractive engine while there is a language model; else the
+# one that is it already; else the oldest. The unset comes first, for the unique index.
+CHOOSE_DEFAULT: LiteralString = """
+with chosen as materialized (
+  select m.id from private.model m join private.host_model h on h.model_id = m.id
+   where $1 = '' or m.name in ($1, $1 || ':latest')
+   group by m.id order by m.name = $1 desc, bool_and(h.family = 'extractive'), m.is_default desc, m.id limit 1),
+unset as (
+  update private.model m set is_default = false
+   where m.is_default and m.id not in (select id from chosen) returning m.id)
+update private.model m set is_default = true
+ where m.id in (select id from chosen) and not m.is_default and (select count(*) from unset) >= 0 returning m.name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A model's clock, how many slots it has, how many nobody holds, and how many workers serve it."""
+
+    model_id: int
+    clock: int
+    slots: int
+    unleased: int
+    workers: int
+
+    @property
+    def fair(self) -> int:
+        """The most slots that one worker should hold."""
+        return -(-self.slots // max(1, self.workers))
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a renewal brought back. Not `alive`: somebody has buried us, all else is void."""
+
+    alive: bool
+    draining: bool
+    lost: frozenset[tuple[int, int]]
+    strays: frozenset[tuple[int, int]]
+    silence: bool
+    overdue: bool
+    due_seconds: float | None
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotKey:
+    """One allowed parallel call."""
+
+    host_id: int
+    model_id: int
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model as one host serves it."""
+
+    model_id: int
+    name: str
+    digest: str
+    family: str
+    context_tokens: int
+    capabilities: tuple[str, ...]
+
+
+async def register(connection: Connection, *, name: str, version: str) -> Claimant:
+    """A new worker with a fresh lease."""
+    row = await connection.fetchrow(REGISTER, name, version, LEASE_SECONDS)
+    assert row is not None
+    return Claimant(row["id"], row["incarnation"])
+
+
+async def renew(
+    connection: Connection,
+    claimant: Claimant,
+    *,
+    leaving: bool,
+    models: Sequence[int],
+    claims: Sequence[tuple[int, int]],
+) -> Pulse:
+    """Extend the lease, and hear what has happened to our (job, epoch)s, our slots and other workers."""
+    row = await connection.fetchrow(
+        RENEW,
+        claimant.worker_id,
+        claimant.incarnation,
+        LEASE_SECONDS,
+        leaving,
+        list(models),
+        [job for job, _ in claims],
+        [epoch for _, epoch in claims],
+        VANISHED_SECONDS,
+    )
+    assert row is not None
+    return Pulse(
+        alive=row["alive"],
+        draining=bool(row["draining"]),
+        lost=frozenset((job, epoch) for job, epoch in row["lost"]),
+        strays=frozenset((job, epoch) for job, epoch in row["strays"]),
+        silence=row["silence"],
+        overdue=row["overdue"],
+        due_seconds=row["due_seconds"],
+        shares=tuple(Share(*numbers) for numbers in row["models"]),
+    )
+
+
+async def unregister(connection: Connection, claimant: Claimant) -> None:
+    """Give everything back and leave."""
+    await connection.execute(UNREGISTER, claimant.worker_id)
+
+
+async def lease_slots(
+    connection: Connection, claimant: Claimant, *, model_id: int, hosts: Sequence[int], most: int
+) -> list[SlotKey]:
+    """Take up to `most` free slots of a model on the given hosts."""
+    rows = await connection.fetch(
+        LEASE_SLOTS, claimant.worker_id, claimant.incarnation, model_id, list(hosts), most
+    )
+    return [SlotKey(**row) for row in rows]
+
+
+async def give_back_slots(connection: Connection, claimant: Claimant, slots: Sequence[SlotKey]) -> None:
+    """Let others have them, and tell them to look."""
+    await connection.execute(
+        GIVE_BACK_SLOTS,
+        claimant.worker_id,
+        claimant.incarnation,
+        [slot.host_id for slot in slots],
+        [slot.model_id for slot in slots],
+        [slot.n for slot in slots],
+    )
+
+
+async def put_host(connection: Connection, *, url: str, version: str) -> int:
+    """The id of the host at that address, which has just answered."""
+    return int(await connection.fetchval(PUT_HOST, url, version))
+
+
+async def add_model(connection: Connection, name: str) -> int:
+    """The id of the model called so."""
+    return int(await connection.fetchval(ADD_MODEL, name))
+
+
+async def put_host_models(
+    connection: Connection, host_id: int, models: Sequence[Served], *, slots_per_model: int
+) -> None:
+    """Record exactly these as what the host serves, with so many slots each."""
+    await connection.execute(
+        PUT_HOST_MODELS,
+        host_id,
+        [model.model_id for model in models],
+        [model.digest for model in models],
+        [model.family for model in models],
+        [model.context_tokens for model in models],
+        [",".join(model.capabilities) for model in models],
+        slots_per_model,
+    )
+
+
+async def see_host(connection: Connection, host_id: int) -> None:
+    """The host still answers as recorded."""
+    await connection.execute(SEE_HOST, host_id)
+
+
+async def miss_host(connection: Connection, host_id: int, claimant: Claimant) -> None:
+    """We cannot reach the host."""
+    await connection.execute(MISS_HOST, host_id, claimant.worker_id, UNSEEN_SECONDS)
+
+
+async def choose_default(connection: Connection, configured: str) -> str | None:
+    """Set the model of requests that name none; its name if it has changed."""
+    name: Any = await connection.fetchval(CHOOSE_DEFAULT, configured)
+    return None if name is None else str(name)

@@ -1,0 +1,147 @@
+"""Composition root of `listener work`: opens, wires, says when it is ready, and stops in two steps."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import asyncpg
+import structlog
+
+from chassis.admin import admin
+from chassis.database import pool
+from chassis.service import Lifecycle
+from listener.attempt import Surroundings
+from listener.doorbell import Doorbell
+from listener.hosts import Hosts, Wishes
+from listener.lease import RENEW_ANSWER_SECONDS, Lease
+from listener.lines import GUARD, Line, passing
+from listener.model import Patience
+from listener.notices import Notices
+from listener.partials import Partials
+from listener.settings import WorkSettings
+from listener.sweeper import Sweeper
+from listener.worker import LOCK_TIMEOUT, Worker
+
+NAME = "precis-work"
+POOL_SIZE = 10  # outcomes, previews, sweeps: short statements
+CLAIM_SECONDS = 10.0
+
+log = structlog.get_logger()
+
+
+async def main(lifecycle: Lifecycle, settings: WorkSettings) -> None:
+    """Work until told to stop, then drain."""
+    async with AsyncExitStack() as stack:
+        parts = await _open(stack, settings)
+        await parts.lease.register()
+        async with asyncio.TaskGroup() as group:
+            sides = [group.create_task(run(), name=name) for name, run in parts.sides.items()]
+            for url in settings.hosts:
+                sides.append(group.create_task(parts.hosts.watch(url), name=f"host {url}"))
+            worker = group.create_task(parts.worker.run(), name="worker")
+            await stack.enter_async_context(admin(settings.admin_listen, checks=parts.checks))
+            lifecycle.ready(f"worker {parts.lease.claimant.worker_id}")
+            await lifecycle.stopping.wait()
+            await parts.worker.drain(settings.drain_seconds)
+            await worker
+            for side in sides:
+                side.cancel()
+        await _leave(parts.lease)
+
+
+async def _leave(lease: Lease) -> None:
+    try:
+        await lease.unregister()
+    except Exception as error:  # then the lease runs out, and another worker takes over
+        if not passing(error):
+            raise
+        log.warning("lease.not_given_back", error=f"{type(error).__name__}: {error}")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `main` starts."""
+
+    worker: Worker
+    lease: Lease
+    hosts: Hosts
+    sides: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
+    checks: Mapping[str, Callable[[], Awaitable[bool]]]
+
+
+async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
+    url = settings.database_url
+    statements = await stack.enter_async_context(
+        pool(url, name=NAME, size=POOL_SIZE, server_settings=GUARD)
+    )
+    claims = Line(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT)
+    renewals = Line(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS)
+    await stack.enter_async_context(claims)
+    await stack.enter_async_context(renewals)
+    return _wire(settings, statements, claims, renewals)
+
+
+def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", claims: Line, renewals: Line) -> Parts:
+    url = settings.database_url
+    partials = Partials(statements)
+    hosts = Hosts(
+        statements, _wishes(settings), claimant=lambda: lease.claimant, changed=lambda: worker.reconnected()
+    )
+    around = Surroundings(
+        statements,
+        partials,
+        settings.deadline_seconds,
+        settings.max_attempts,
+        expect=lambda seconds: sweeper.expect(seconds),
+        suspect=hosts.suspect,
+    )
+    worker = Worker(claims, hosts=hosts, around=around)
+    name = f"{socket.gethostname()}:{os.getpid()}"
+    lease = Lease(renewals, name=name, version=version("precis"), holder=worker)
+    doorbell = Doorbell(url, name=f"{NAME}-bell", changed=worker.look)
+    notices = Notices(url, name=f"{NAME}-notices", ear=worker, worker=lambda: lease.claimant.worker_id)
+    sweeper = Sweeper(statements, lease=lease, max_attempts=settings.max_attempts, found=lease.nudge)
+    worker.attach(lease, doorbell)
+    lease.on_register(notices.show_life)
+    lease.on_pulse(sweeper.hear)
+    sides = {
+        "lease": lease.run,
+        "guard": lease.guard,
+        "doorbell": doorbell.run,
+        "notices": notices.run,
+        "sweeper": sweeper.run,
+        "partials": partials.run,
+    }
+    return Parts(worker, lease, hosts, sides, _checks(statements, lease, hosts))
+
+
+def _checks(
+    statements: "asyncpg.Pool[Any]", lease: Lease, hosts: Hosts
+) -> dict[str, Callable[[], Awaitable[bool]]]:
+    async def database() -> bool:
+        return bool(await statements.fetchval("select true"))
+
+    async def renewed() -> bool:
+        return lease.fresh
+
+    async def host() -> bool:
+        return hosts.answering
+
+    return {"database": database, "lease": renewed, "host": host}
+
+
+def _wishes(settings: WorkSettings) -> Wishes:
+    keep_alive = settings.keep_alive
+    return Wishes(
+        slots_per_model=settings.slots_per_model,
+        default_model=settings.default_model,
+        context_tokens=settings.context_tokens,
+        # -1 is for ever: as a number only, since Go's durations need a unit.
+        keep_alive=int(keep_alive) if keep_alive.lstrip("-").isdecimal() else keep_alive,
+        patience=Patience(settings.first_token_seconds, settings.idle_seconds),
+    )

@@ -1,0 +1,127 @@
+"""Looks after the jobs of all workers: takes back those of dead ones and those that hang, makes due ones ready.
+
+Costs nothing while there is nothing to do: each renewal of the lease tells whether there is. Any worker may run it; the
+statements let one at a time.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import structlog
+from prometheus_client import Counter
+
+from chassis.database import backoff
+from listener import upkeep
+from listener.lease import Lease
+from listener.lines import passing
+from listener.registry import Pulse
+from listener.upkeep import Rescued
+
+PRUNE_SECONDS = 60.0
+JITTER_SECONDS = 0.02  # all workers hear of the same job that falls due
+
+RESCUED = Counter("precis_rescued_jobs_total", "Jobs taken back.", ["reason", "outcome"])
+DUE = Counter("precis_due_jobs_total", "Jobs made ready when their time had come.")
+
+log = structlog.get_logger()
+
+
+class Sweeper:
+    """`hear` each renewal, `expect` jobs that will be due, `run` for ever."""
+
+    def __init__(
+        self, pool: "asyncpg.Pool[Any]", *, lease: Lease, max_attempts: int, found: Callable[[], None]
+    ) -> None:
+        self._pool = pool
+        self._lease = lease
+        self._max_attempts = max_attempts
+        self._found = found
+        self._due_at = float("inf")
+        self._prune_at = float("-inf")
+        self._silence = False
+        self._overdue = False
+        self._wake = asyncio.Event()
+
+    def hear(self, pulse: Pulse) -> None:
+        """What a renewal saw of other workers and of time."""
+        self._silence = self._silence or (pulse.silence and self._lease.may_judge)
+        self._overdue = self._overdue or pulse.overdue
+        if pulse.due_seconds is not None:
+            self.expect(pulse.due_seconds)
+        if self._silence or self._overdue:
+            self._wake.set()
+
+    def expect(self, seconds: float) -> None:
+        """A job will be due then."""
+        self._due_at = min(self._due_at, self._now() + max(0.0, seconds))
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Sweep when there is something to sweep, for ever."""
+        delays = backoff(base=0.1, cap=2.0)
+        while True:
+            self._wake.clear()
+            try:
+                await self._sweep()
+                delays = backoff(base=0.1, cap=2.0)
+                pause = min(self._due_at, self._prune_at) - self._now()
+            except Exception as error:
+                if not passing(error):
+                    raise
+                log.warning("sweeper.failed", error=f"{type(error).__name__}: {error}")
+                pause = next(delays)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause + random.uniform(0, JITTER_SECONDS)):  # noqa: S311
+                    await self._wake.wait()
+
+    async def _sweep(self) -> None:
+        if self._silence:
+            self._silence = await self._rescue()
+        if self._overdue:
+            self._overdue = await self._requeue_overdue()
+        if self._now() >= self._due_at:
+            self._due_at = float("inf")
+            await self._ready_due()
+        if self._now() >= self._prune_at:
+            async with self._pool.acquire() as connection:
+                await upkeep.prune_partials(connection)
+            self._prune_at = self._now() + PRUNE_SECONDS
+
+    async def _rescue(self) -> bool:
+        """Whether there may be more."""
+        async with self._pool.acquire() as connection:
+            rescued = await upkeep.rescue(connection, max_attempts=self._max_attempts)
+        if rescued.workers:
+            log.warning("worker.buried", workers=rescued.workers)
+        return self._count(rescued, "worker_lost")
+
+    async def _requeue_overdue(self) -> bool:
+        async with self._pool.acquire() as connection:
+            rescued = await upkeep.requeue_overdue(connection, max_attempts=self._max_attempts)
+        return self._count(rescued, "deadline_exceeded")
+
+    def _count(self, rescued: Rescued, reason: str) -> bool:
+        RESCUED.labels(reason, "requeued").inc(rescued.requeued)
+        RESCUED.labels(reason, "failed").inc(rescued.failed)
+        jobs = rescued.requeued + rescued.failed
+        if jobs or rescued.workers:
+            log.warning("jobs.rescued", reason=reason, requeued=rescued.requeued, failed=rescued.failed)
+            self._found()
+        if jobs >= upkeep.BATCH:
+            self._wake.set()
+        return jobs >= upkeep.BATCH
+
+    async def _ready_due(self) -> None:
+        async with self._pool.acquire() as connection:
+            moved = await upkeep.ready_due(connection)
+        DUE.inc(moved)
+        if moved >= upkeep.BATCH:
+            self.expect(0.0)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,304 @@
+"""The worker: leases slots, claims as many jobs as it has free ones, runs each as a task, and sleeps when there is none.
+
+The order of claims is the database's, what a job does is its task's. Knows when to look; nothing is kept here that a
+crash may not lose.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import asyncpg
+import structlog
+from prometheus_client import Counter, Histogram
+
+from chassis.database import backoff
+from listener import queue, registry
+from listener.attempt import Attempt, Stop, Surroundings
+from listener.doorbell import Doorbell
+from listener.floors import Floors
+from listener.hosts import Hosts
+from listener.lease import Lease
+from listener.lines import Line, passing
+from listener.queue import Claimed, Want
+from listener.registry import Pulse, Share
+from listener.slots import Slots
+
+POLL_SECONDS = 5.0  # a net under the doorbell
+# Until the doorbell's lock is held: who was making a job ready when we asked for it does not ring.
+LADDER_SECONDS = (0.01, 0.02, 0.05, 0.1)
+LOCKED_SECONDS = 0.02  # after passing by owners whose lock was held
+LOCK_TIMEOUT = "50ms"
+MARGIN_SECONDS = 30.0  # a job's deadline in the database is so much later than the worker's own
+HAND_BACK_SECONDS = 5.0
+
+CLAIMS = Counter("precis_claims_total", "Claims, by whether they found jobs.", ["found"])
+CLAIMED = Counter("precis_claimed_jobs_total", "Jobs claimed.")
+PICKUP = Histogram(
+    "precis_pickup_seconds",
+    "From when a job became ready to its claim.",
+    buckets=(0.001, 0.002, 0.003, 0.005, 0.01, 0.03, 0.1, 0.3, 1, 10, 100, 1000),
+)
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """`run` until `drain`ed. Hears from the lease (Holder), and from the notices (Ear)."""
+
+    def __init__(self, line: Line, *, hosts: Hosts, around: Surroundings) -> None:
+        self._line = line
+        self._hosts = hosts
+        self._around = around
+        self._slots = Slots()
+        self._floors = Floors()
+        self._running: dict[int, Attempt] = {}
+        self._wake = asyncio.Event()
+        self._calm = asyncio.Event()
+        self._shares: tuple[Share, ...] = ()
+        self._strays: frozenset[tuple[int, int]] = frozenset()
+        self._suspects: frozenset[tuple[int, int]] = frozenset()
+        self._ladder: Iterator[float] = iter(())
+        self._delays = backoff(base=0.1, cap=2.0)
+        self._closing = False
+
+    def attach(self, lease: Lease, doorbell: Doorbell) -> None:
+        """The two that need this worker to be made."""
+        self._lease = lease
+        self._doorbell = doorbell
+
+    # As the lease's holder
+
+    def held(self) -> Sequence[tuple[int, int]]:
+        """The (job, epoch)s that run here."""
+        return [(attempt.claimed.job_id, attempt.claimed.epoch) for attempt in self._running.values()]
+
+    def models(self) -> Sequence[int]:
+        """The models that can be reached from here."""
+        return self._hosts.models()
+
+    def hear(self, pulse: Pulse, at: float) -> None:
+        """Drop what is not ours any more; note what is to be settled with the database."""
+        for job_id, epoch in pulse.lost:
+            attempt = self._running.get(job_id)
+            if attempt is not None and attempt.claimed.epoch == epoch:
+                attempt.stop("lost")
+        # Ours, and unknown: its claim's answer was lost. Or it is only just arriving, hence twice.
+        self._strays, self._suspects = pulse.strays & self._suspects, pulse.strays
+        for share in pulse.shares:
+            self._floors.see(share.model_id, share.clock, at=at)
+        self._shares = pulse.shares
+        if self._strays or any(self._missing(share) or self._surplus(share) for share in pulse.shares):
+            self._wake.set()
+
+    def abandon(self) -> None:
+        """The lease is about to end."""
+        self._stop_all("fenced")
+
+    def buried(self) -> None:
+        """Others have our jobs and our slots."""
+        self._stop_all("lost")
+        self._slots.clear()
+        self._shares = ()
+
+    # As the notices' ear
+
+    def rung(self) -> None:
+        """A job may be ready."""
+        self._wake.set()
+
+    def told(self, payload: str) -> None:
+        """Something was said about a request, or about models and slots."""
+        if payload == "models" or any(str(a.claimed.request_id) == payload for a in self._running.values()):
+            self._lease.nudge()
+
+    def reconnected(self) -> None:
+        """Notices may have been missed."""
+        self._lease.nudge()
+        self._wake.set()
+
+    # From hosts and doorbell
+
+    def look(self) -> None:
+        """Something has changed here: a host came or went, the doorbell hangs or has fallen off."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claim and run jobs, until drained."""
+        async with asyncio.TaskGroup() as group:
+            while not self._closing:
+                self._wake.clear()
+                pause = await self._look(group)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """No new claims; what runs may end within the grace, then it is handed back, uncounted."""
+        self._lease.leaving = True
+        self._lease.nudge()
+        self._wake.set()
+        log.info("worker.draining", running=len(self._running))
+        if not await self._becomes_calm(grace_seconds):
+            self._stop_all("drained")
+            if not await self._becomes_calm(HAND_BACK_SECONDS):
+                log.error("worker.not_handed_back", jobs=self.held())
+                for attempt in self._running.values():
+                    attempt.give_up()
+        self._closing = True
+        self._wake.set()
+
+    async def _becomes_calm(self, within: float) -> bool:
+        self._calm.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                while self._running:
+                    await self._calm.wait()
+                    self._calm.clear()
+        return not self._running
+
+    async def _look(self, group: asyncio.TaskGroup) -> float:
+        """One look at the queue; how long to sleep if nothing happens."""
+        try:
+            await self._settle()
+            pause = await self._claim(group)
+        except Exception as error:
+            if not passing(error):
+                raise
+            log.warning("worker.cannot_claim", error=f"{type(error).__name__}: {error}")
+            return next(self._delays)
+        self._delays = backoff(base=0.1, cap=2.0)
+        return pause
+
+    async def _settle(self) -> None:
+        """Give back strays and slots that are too many, lease those that are missing."""
+        strays, self._strays = self._strays, frozenset()
+        shares, self._shares = self._shares, ()
+        claimant = self._lease.claimant
+        if strays := strays - set(self.held()):
+            log.warning("worker.strays", jobs=sorted(strays))
+            await self._line.run(lambda connection: queue.release(connection, sorted(strays)))
+        for share in shares:
+            await self._settle_share(claimant, share)
+        reachable = self._hosts.models()
+        orphans = [key for model in self._slots.models().difference(reachable) for key in self._slots.idle(model)]
+        if orphans:
+            await self._give_back(claimant, orphans)
+
+    async def _settle_share(self, claimant: queue.Claimant, share: Share) -> None:
+        if surplus := self._surplus(share):
+            await self._give_back(claimant, self._slots.idle(share.model_id)[:surplus])
+        elif missing := self._missing(share):
+            hosts = self._hosts.serving(share.model_id)
+            leased = await self._line.run(
+                lambda connection: registry.lease_slots(
+                    connection, claimant, model_id=share.model_id, hosts=hosts, most=missing
+                )
+            )
+            self._slots.add(leased)
+
+    async def _give_back(self, claimant: queue.Claimant, keys: list[registry.SlotKey]) -> None:
+        self._slots.remove(keys)  # first: nothing may begin on them
+        await self._line.run(lambda connection: registry.give_back_slots(connection, claimant, keys))
+
+    def _missing(self, share: Share) -> int:
+        if not self._lease.may_claim or not self._hosts.serving(share.model_id):
+            return 0
+        return max(0, min(share.fair - self._slots.held(share.model_id), share.unleased))
+
+    def _surplus(self, share: Share) -> int:
+        due = share.fair if self._lease.may_claim else 0
+        surplus = self._slots.held(share.model_id) - due
+        return max(0, min(surplus, len(self._slots.idle(share.model_id))))
+
+    async def _claim(self, group: asyncio.TaskGroup) -> float:
+        now = asyncio.get_running_loop().time()
+        wants = self._wants(now)
+        if not wants:
+            self._rest()
+            return POLL_SECONDS
+        claimed, complete = await self._take(wants)
+        for job in claimed:
+            await self._start(group, job)
+        if not self._wants_count():
+            self._rest()
+            return POLL_SECONDS
+        if not complete:
+            return LOCKED_SECONDS
+        self._doorbell.want()
+        if not self._doorbell.ringing:
+            return next(self._ladder, LADDER_SECONDS[-1])
+        self._ladder = iter(LADDER_SECONDS)
+        floored = any(want.floor != queue.LOWEST_TAG for want in wants)
+        return max(0.0, self._floors.due_at - now) if floored else POLL_SECONDS
+
+    def _rest(self) -> None:
+        self._doorbell.rest()
+        self._ladder = iter(LADDER_SECONDS)
+
+    def _free(self) -> dict[int, int]:
+        if not self._lease.may_claim:
+            return {}
+        free = {model: self._slots.free(model, self._hosts.serving(model)) for model in self._hosts.models()}
+        return {model: count for model, count in free.items() if count}
+
+    def _wants_count(self) -> int:
+        return sum(self._free().values())
+
+    def _wants(self, now: float) -> list[Want]:
+        free = self._free()
+        if not free:
+            return []
+        floors = self._floors.floors(free, at=now)
+        return [Want(model, count, floors[model]) for model, count in free.items()]
+
+    async def _take(self, wants: Sequence[Want]) -> tuple[list[Claimed], bool]:
+        """The jobs claimed, and whether all owners' jobs were looked at."""
+        complete = True
+        claimed: list[Claimed] = []
+        try:
+            claimed = await self._ask(wants, around=False)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            # Somebody's own transaction is in the way of their own job; everybody else's must not wait for that.
+            complete = False
+            with contextlib.suppress(asyncpg.LockNotAvailableError):
+                claimed = await self._ask(wants, around=True)
+        CLAIMS.labels("yes" if claimed else "no").inc()
+        CLAIMED.inc(len(claimed))
+        return claimed, complete
+
+    async def _ask(self, wants: Sequence[Want], *, around: bool) -> list[Claimed]:
+        deadline = self._around.deadline_seconds + MARGIN_SECONDS
+        return await self._line.run(
+            lambda connection: queue.claim(
+                connection, self._lease.claimant, wants, deadline_seconds=deadline, around=around
+            )
+        )
+
+    async def _start(self, group: asyncio.TaskGroup, job: Claimed) -> None:
+        PICKUP.observe(job.waited_seconds)
+        self._floors.see(job.model_id, job.reached, at=asyncio.get_running_loop().time())
+        slot = self._slots.take(job.model_id, self._hosts.serving(job.model_id))
+        model = None if slot is None else self._hosts.model(slot.host_id, job.model_id)
+        if slot is None or model is None:  # its host has gone while we claimed
+            if slot is not None:
+                self._slots.give(slot)
+            await self._line.run(lambda connection: queue.release(connection, [(job.job_id, job.epoch)]))
+            return
+        attempt = Attempt(job, slot, model, self._around)
+        self._running[job.job_id] = attempt
+        group.create_task(self._run(attempt), name=f"job-{job.job_id}-{job.epoch}")
+
+    async def _run(self, attempt: Attempt) -> None:
+        try:
+            await attempt.run()
+        finally:
+            if self._running.get(attempt.claimed.job_id) is attempt:
+                del self._running[attempt.claimed.job_id]
+            self._slots.give(attempt.slot)
+            self._calm.set()
+            self._wake.set()
+
+    def _stop_all(self, why: Stop) -> None:
+        for attempt in list(self._running.values()):
+            attempt.stop(why)

@@ -1,0 +1,2753 @@
+\restrict dbmate
+
+-- Dumped from database version 18.4
+-- Dumped by pg_dump version 18.4
+
+SET statement_timeout = 0;
+SET lock_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET transaction_timeout = 0;
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SELECT pg_catalog.set_config('search_path', '', false);
+SET check_function_bodies = false;
+SET xmloption = content;
+SET client_min_messages = warning;
+SET row_security = off;
+
+--
+-- Name: dbmate; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA dbmate;
+
+
+--
+-- Name: gate; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA gate;
+
+
+--
+-- Name: SCHEMA gate; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA gate IS 'Called on behalf of clients, never exposed: the pre-request, claims, the readers of event streams.';
+
+
+--
+-- Name: private; Type: SCHEMA; Schema: -; Owner: -
+--
+
+CREATE SCHEMA private;
+
+
+--
+-- Name: SCHEMA private; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA private IS 'Every table of Precis. Off limits to web roles.';
+
+
+--
+-- Name: SCHEMA public; Type: COMMENT; Schema: -; Owner: -
+--
+
+COMMENT ON SCHEMA public IS 'Precis: summarise and shorten text. Insert a row into requests, watch it change.';
+
+
+--
+-- Name: cancel(uuid); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.cancel(request_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  was_running boolean;
+begin
+  perform private.take_turn();
+  perform from private.job j where j.request_id = cancel.request_id and j.owner = gate.uid() order by j.id for no key update;
+  if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
+  select bool_or(j.state = 'running') into was_running from private.job j where j.request_id = cancel.request_id;
+  update private.job j set state = 'cancelled', worker_id = null, deadline_at = null, updated_at = now(), finished_at = now()
+   where j.request_id = cancel.request_id and j.state in ('ready', 'running', 'waiting');
+  if not found then
+    perform from private.job j where j.request_id = cancel.request_id and j.kind = 'root' and j.state = 'cancelled';
+    if found then return; end if;
+    perform gate.refuse(409, 'already_finished', 'This request has ended already.');
+  end if;
+  delete from private.partial p where p.request_id = cancel.request_id;
+  if was_running then perform pg_notify('precis_control', cancel.request_id::text); end if;
+end $$;
+
+
+--
+-- Name: FUNCTION cancel(request_id uuid); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.cancel(request_id uuid) IS 'Ends a queued or running request of the caller, with all its jobs.';
+
+
+--
+-- Name: claims(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.claims() RETURNS jsonb
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
+
+
+--
+-- Name: FUNCTION claims(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.claims() IS 'The claims of the verified token, null without one.';
+
+
+--
+-- Name: header(text); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.header(name text) RETURNS text
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$ select nullif(current_setting('request.headers', true), '')::json ->> lower(name) $$;
+
+
+--
+-- Name: FUNCTION header(name text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.header(name text) IS 'A header of the HTTP request, null if it was not sent.';
+
+
+--
+-- Name: pre_config(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.pre_config() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- The active key first: PostgREST 12 tries keys in order. The random member keeps this document secret, so that
+  -- it is worthless even if some PostgREST failed to parse it and took its text for an HMAC secret.
+  perform set_config('pgrst.jwt_secret', jsonb_build_object(
+      'x-pad', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''),
+      'keys', coalesce((select jsonb_agg(k.public_jwk order by k.state = 'active' desc, k.created_at desc)
+                        from private.signing_key k), '[]'))::text, true);
+  perform set_config('pgrst.jwt_aud', i.audience, true) from private.token_issuer i;
+end $$;
+
+
+--
+-- Name: FUNCTION pre_config(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.pre_config() IS 'PostgREST''s db-pre-config: hands it the keys that tokens are verified with.';
+
+
+--
+-- Name: pre_request(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.pre_request() RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  claims jsonb := gate.claims();
+  fault text;
+begin
+  if claims ->> 'role' is distinct from 'pgrest_auth' then return; end if;
+  fault := gate.token_fault(claims);
+  if fault is null then return; end if;
+  perform gate.refuse(401,
+    case fault when 'expired' then 'token_expired' when 'ended' then 'session_ended' else 'token_invalid' end,
+    case fault when 'expired' then 'The access token has expired. Refresh it and try again.'
+               when 'ended' then 'This session has ended. Sign in again.'
+               else format('The access token has no acceptable %s. Sign in again.', fault) end,
+    headers => jsonb_build_object('WWW-Authenticate', 'Bearer error="invalid_token"'));
+end $$;
+
+
+--
+-- Name: FUNCTION pre_request(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.pre_request() IS 'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass.';
+
+
+--
+-- Name: public_keys(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.public_keys(OUT jwk jsonb, OUT issuer text, OUT audience text) RETURNS SETOF record
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  select k.public_jwk, i.issuer, i.audience from private.signing_key k cross join private.token_issuer i
+$$;
+
+
+--
+-- Name: FUNCTION public_keys(OUT jwk jsonb, OUT issuer text, OUT audience text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.public_keys(OUT jwk jsonb, OUT issuer text, OUT audience text) IS 'The keys, issuer and audience that a bearer token is verified against.';
+
+
+--
+-- Name: refuse(integer, text, text, text, jsonb); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.refuse(status integer, code text, message text, hint text DEFAULT NULL::text, headers jsonb DEFAULT '{}'::jsonb) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise sqlstate 'PGRST' using
+    message = json_build_object('code', code, 'message', message, 'details', null, 'hint', hint)::text,
+    detail = json_build_object('status', status, 'headers', headers)::text;
+end $$;
+
+
+--
+-- Name: FUNCTION refuse(status integer, code text, message text, hint text, headers jsonb); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.refuse(status integer, code text, message text, hint text, headers jsonb) IS 'Ends the request with an HTTP status, a stable code and a sentence that tells a person what to do. The JSON form keeps text out of the status line.';
+
+
+--
+-- Name: request_state(text); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.request_state(job_state text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$
+  select case job_state when 'ready' then 'queued' when 'waiting' then 'running' else job_state end
+$$;
+
+
+--
+-- Name: FUNCTION request_state(job_state text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.request_state(job_state text) IS 'The public state of a request, from the state of its root job.';
+
+
+--
+-- Name: retry(uuid); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.retry(request_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  job private.job;
+begin
+  perform private.take_turn();
+  select * into job from private.job j where j.request_id = retry.request_id and j.owner = gate.uid() and j.kind = 'root' for no key update;
+  if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
+  if job.state not in ('failed', 'cancelled') then
+    perform gate.refuse(409, 'not_failed', 'Only a failed or cancelled request can be tried again.');
+  end if;
+  update private.job j set state = 'ready', attempts = 0, run_at = null, progress = 0, error_code = null, error_message = null,
+         tag = private.requeue_tag(j.model_id, j.priority), updated_at = now(), finished_at = null where j.id = job.id;
+  perform private.ring();
+end $$;
+
+
+--
+-- Name: FUNCTION retry(request_id uuid); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.retry(request_id uuid) IS 'Queues a failed or cancelled request of the caller again.';
+
+
+--
+-- Name: token_fault(jsonb); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.token_fault(claims jsonb) RETURNS text
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $_$
+declare
+  expected private.token_issuer;
+  uuid_pattern constant text := '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
+begin
+  select * into expected from private.token_issuer;
+  if not found or claims ->> 'iss' is distinct from expected.issuer then return 'issuer'; end if;
+  if claims -> 'aud' is null or not claims -> 'aud' @> to_jsonb(expected.audience) then return 'audience'; end if;
+  if jsonb_typeof(claims -> 'exp') is distinct from 'number' then return 'expiry'; end if;
+  if (claims ->> 'exp')::numeric <= extract(epoch from clock_timestamp()) - 30 then return 'expired'; end if;
+  if coalesce(claims ->> 'sub', '') !~ uuid_pattern then return 'subject'; end if;
+  if coalesce(claims ->> 'sid', '') !~ uuid_pattern then return 'session'; end if;
+  perform from private.session s join private.account a on a.id = s.account_id
+    where s.id = (claims ->> 'sid')::uuid and a.id = (claims ->> 'sub')::uuid
+      and s.revoked_at is null and s.expires_at > clock_timestamp() and a.banned_at is null;
+  if not found then return 'ended'; end if;
+  return null;
+end $_$;
+
+
+--
+-- Name: FUNCTION token_fault(claims jsonb); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.token_fault(claims jsonb) IS 'What is wrong with a verified token''s claims, null if nothing: PostgREST itself accepts tokens without exp, aud or sub, any iss, and sessions that ended.';
+
+
+--
+-- Name: uid(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.uid() RETURNS uuid
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$ select nullif(gate.claims() ->> 'sub', '')::uuid $$;
+
+
+--
+-- Name: FUNCTION uid(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.uid() IS 'The account that is signed in, null for anonymous. Policies use (select gate.uid()).';
+
+
+--
+-- Name: add_model(text); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.add_model(model_name text) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  model_id int;
+  clock text;
+begin
+  perform pg_advisory_xact_lock(hashtext('precis.add_model'));
+  select m.id into model_id from private.model m where m.name = model_name;
+  if found then return model_id; end if;
+  model_id := nextval(pg_get_serial_sequence('private.model', 'id'));
+  clock := format('private.%I', 'model_clock_' || model_id);
+  execute format('create sequence %s minvalue 0 start 0', clock);
+  execute format('grant select, usage, update on sequence %s to listener', clock);
+  insert into private.model (id, name, clock) overriding system value values (model_id, model_name, clock::regclass);
+  return model_id;
+end $$;
+
+
+--
+-- Name: FUNCTION add_model(model_name text); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.add_model(model_name text) IS 'The id of the model called so; makes it, with its clock, if it is new.';
+
+
+--
+-- Name: answer(integer, uuid, boolean); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.answer(status integer, id uuid, replayed boolean) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  several constant boolean := current_setting('precis.answered', true) = 'yes';
+begin
+  perform set_config('precis.answered', 'yes', true);
+  perform set_config('response.status', status::text, true);
+  -- The last row's Location would win: several rows get none.
+  perform set_config('response.headers', case
+    when several then '[]'
+    when replayed then jsonb_build_array(jsonb_build_object('Location', '/requests?id=eq.' || id),
+                                         jsonb_build_object('Idempotent-Replayed', 'true'))::text
+    else jsonb_build_array(jsonb_build_object('Location', '/requests?id=eq.' || id))::text end, true);
+end $$;
+
+
+--
+-- Name: FUNCTION answer(status integer, id uuid, replayed boolean); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.answer(status integer, id uuid, replayed boolean) IS 'Sets the HTTP status and the headers of an accepted request.';
+
+
+--
+-- Name: append_events(text, uuid[], uuid[], boolean); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[], are_gone boolean) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  batch record;
+  last_n bigint;
+  watched boolean;
+begin
+  -- Owner by owner in one order: two statements over several owners cannot deadlock.
+  for batch in select c.owner, array_agg(c.ref order by c.i) as refs, count(*) as size
+                 from unnest(owners, refs) with ordinality c(owner, ref, i) group by c.owner order by c.owner
+  loop
+    -- One row lock: takes the next numbers and learns whether somebody watches. A stream sets watched_until on this
+    -- row before it reads its backlog, so an event is either in that backlog or rings.
+    update private.event_cursor set n = n + batch.size where owner = batch.owner
+      returning n, watched_until > clock_timestamp() into last_n, watched;
+    continue when not found;  -- the account itself is being deleted
+    insert into private.event (owner, n, kind, ref, gone)
+      select batch.owner, last_n - batch.size + r.i, event_kind, r.ref, are_gone
+        from unnest(batch.refs) with ordinality r(ref, i);
+    if watched then perform pg_notify('precis_event', batch.owner || ':' || last_n); end if;
+  end loop;
+end $$;
+
+
+--
+-- Name: FUNCTION append_events(event_kind text, owners uuid[], refs uuid[], are_gone boolean); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[], are_gone boolean) IS 'Appends events and rings for the owners whom somebody watches.';
+
+
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: job; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.job (
+    id bigint NOT NULL,
+    request_id uuid NOT NULL,
+    owner uuid NOT NULL,
+    model_id integer NOT NULL,
+    kind text DEFAULT 'root'::text NOT NULL,
+    state text DEFAULT 'ready'::text NOT NULL,
+    priority smallint DEFAULT 0 NOT NULL,
+    tag bigint DEFAULT 0 NOT NULL,
+    run_at timestamp with time zone,
+    epoch bigint DEFAULT 0 NOT NULL,
+    attempts smallint DEFAULT 0 NOT NULL,
+    worker_id integer,
+    claimed_at timestamp with time zone,
+    deadline_at timestamp with time zone,
+    progress real DEFAULT 0 NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    error_code text,
+    error_message text,
+    CONSTRAINT job_failed_says_why CHECK (((state <> 'failed'::text) OR (error_code IS NOT NULL))),
+    CONSTRAINT job_final_has_an_end CHECK (((state = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL))),
+    CONSTRAINT job_kind_is_known CHECK ((kind = ANY (ARRAY['root'::text, 'chunk'::text]))),
+    CONSTRAINT job_priority_is_small CHECK (((priority >= '-1'::integer) AND (priority <= 1))),
+    CONSTRAINT job_progress_is_a_share CHECK (((progress >= (0)::double precision) AND (progress <= (1)::double precision))),
+    CONSTRAINT job_running_has_a_worker CHECK (((state = 'running'::text) = (worker_id IS NOT NULL))),
+    CONSTRAINT job_state_is_known CHECK ((state = ANY (ARRAY['ready'::text, 'running'::text, 'waiting'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='75', autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_cost_delay='0');
+
+
+--
+-- Name: TABLE job; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.job IS 'One unit of work with one model call at a time. Narrow and hot: text that does not change stays in private.request.';
+
+
+--
+-- Name: COLUMN job.tag; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.job.tag IS 'Virtual finishing time: the order between owners (start-time fair queueing).';
+
+
+--
+-- Name: COLUMN job.run_at; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.job.run_at IS 'Not before this; null once it is due. Only a job with null is in the ready index.';
+
+
+--
+-- Name: COLUMN job.epoch; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.job.epoch IS 'Counts the claims. Every write of a worker carries it and changes nothing if it has moved on.';
+
+
+--
+-- Name: request; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.request (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    owner uuid NOT NULL,
+    title text,
+    task text NOT NULL,
+    text text,
+    document_id uuid,
+    url text,
+    target_words integer,
+    target_ratio real,
+    style text DEFAULT 'plain'::text NOT NULL,
+    language text,
+    model text NOT NULL,
+    idempotency_key text,
+    body_hash bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT request_has_one_source CHECK ((num_nonnulls(text, document_id, url) = 1)),
+    CONSTRAINT request_has_one_target CHECK ((num_nonnulls(target_words, target_ratio) <= 1)),
+    CONSTRAINT request_idempotency_key_is_short CHECK (((char_length(idempotency_key) >= 1) AND (char_length(idempotency_key) <= 255))),
+    CONSTRAINT request_language_is_a_tag CHECK ((language ~ '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$'::text)),
+    CONSTRAINT request_style_is_known CHECK ((style = ANY (ARRAY['plain'::text, 'bullets'::text, 'headline'::text]))),
+    CONSTRAINT request_target_ratio_is_sane CHECK (((target_ratio > (0)::double precision) AND (target_ratio < (1)::double precision))),
+    CONSTRAINT request_target_words_is_sane CHECK (((target_words >= 1) AND (target_words <= 20000))),
+    CONSTRAINT request_task_is_known CHECK ((task = ANY (ARRAY['summarize'::text, 'shorten'::text]))),
+    CONSTRAINT request_text_is_at_most_1_mib CHECK ((octet_length(text) <= 1048576)),
+    CONSTRAINT request_title_is_short CHECK ((char_length(title) <= 300))
+);
+
+
+--
+-- Name: TABLE request; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.request IS 'What was asked. Never changes, but for its title.';
+
+
+--
+-- Name: result; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.result (
+    request_id uuid NOT NULL,
+    owner uuid NOT NULL,
+    epoch bigint NOT NULL,
+    body text NOT NULL,
+    checks jsonb DEFAULT '{}'::jsonb NOT NULL,
+    engine jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: TABLE result; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.result IS 'What came out, by the one claim that was accepted.';
+
+
+--
+-- Name: requests; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.requests WITH (security_invoker='true') AS
+ SELECT r.id,
+    r.title,
+    r.task,
+    r.text,
+    r.document_id,
+    r.url,
+    r.target_words,
+    r.target_ratio,
+    r.style,
+    r.language,
+    r.model,
+    j.priority,
+    j.run_at,
+    gate.request_state(j.state) AS state,
+    j.progress,
+    s.body AS result,
+    s.checks,
+    s.engine,
+    j.error_code,
+    j.error_message,
+    r.created_at,
+    j.updated_at,
+    j.finished_at
+   FROM ((private.request r
+     JOIN private.job j ON (((j.request_id = r.id) AND (j.kind = 'root'::text))))
+     LEFT JOIN private.result s ON ((s.request_id = r.id)));
+
+
+--
+-- Name: VIEW requests; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.requests IS 'Your requests. Insert one to have a text summarised or shortened; delete one to cancel and forget it.';
+
+
+--
+-- Name: COLUMN requests.id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.id IS 'Made by the server.';
+
+
+--
+-- Name: COLUMN requests.title; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.title IS 'Yours, up to 300 characters; may change at any time.';
+
+
+--
+-- Name: COLUMN requests.task; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.task IS 'summarize or shorten.';
+
+
+--
+-- Name: COLUMN requests.text; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.text IS 'The text itself, up to 1 MiB. Exactly one of text, document_id and url.';
+
+
+--
+-- Name: COLUMN requests.document_id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.document_id IS 'A stored document as the source.';
+
+
+--
+-- Name: COLUMN requests.url; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.url IS 'An address as the source.';
+
+
+--
+-- Name: COLUMN requests.target_words; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.target_words IS 'How many words the result should have. At most one of target_words and target_ratio.';
+
+
+--
+-- Name: COLUMN requests.target_ratio; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.target_ratio IS 'How long the result should be as a share of the source, between 0 and 1.';
+
+
+--
+-- Name: COLUMN requests.style; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.style IS 'plain, bullets or headline.';
+
+
+--
+-- Name: COLUMN requests.language; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.language IS 'Language of the result as a BCP 47 tag; null for that of the source.';
+
+
+--
+-- Name: COLUMN requests.model; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.model IS 'A name from /models; null takes the default.';
+
+
+--
+-- Name: COLUMN requests.priority; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.priority IS '-1, 0 or 1, among your own requests. May change while queued.';
+
+
+--
+-- Name: COLUMN requests.run_at; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.run_at IS 'Not before this time; null is now. May change while queued.';
+
+
+--
+-- Name: COLUMN requests.state; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.state IS 'queued, running, done, failed or cancelled.';
+
+
+--
+-- Name: COLUMN requests.progress; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.progress IS 'Between 0 and 1.';
+
+
+--
+-- Name: COLUMN requests.result; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.result IS 'The summary or the shortened text, once done.';
+
+
+--
+-- Name: COLUMN requests.checks; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.checks IS 'What was measured on the result without a model: length, language, numbers, names, quotes and more.';
+
+
+--
+-- Name: COLUMN requests.engine; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.engine IS 'What made the result: engine, model, token counts, durations.';
+
+
+--
+-- Name: COLUMN requests.error_code; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.error_code IS 'A stable word, if failed.';
+
+
+--
+-- Name: COLUMN requests.error_message; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.error_message IS 'What to do about it, if failed.';
+
+
+--
+-- Name: COLUMN requests.created_at; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.created_at IS 'When the request was accepted.';
+
+
+--
+-- Name: COLUMN requests.updated_at; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.updated_at IS 'When its state last changed.';
+
+
+--
+-- Name: COLUMN requests.finished_at; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.requests.finished_at IS 'When it ended.';
+
+
+--
+-- Name: check_request(public.requests); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.check_request(new public.requests) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $_$
+declare
+  fault text[] := case
+    when new.task is null or new.task not in ('summarize', 'shorten') then array['unknown_task',
+      'The task must be summarize or shorten.']
+    when num_nonnulls(new.text, new.document_id, new.url) = 0 then array['no_source',
+      'Nothing to work on: give the text.']
+    when num_nonnulls(new.text, new.document_id, new.url) > 1 then array['several_sources',
+      'Give exactly one of text, document_id and url.']
+    when new.text is null then array['source_not_supported',
+      'This server reads text only: put the text itself into text.']
+    when octet_length(new.text) > 1048576 then array['text_too_large',
+      'The text is larger than 1 MiB. Split it and send the parts one by one.']
+    when new.text !~ '[[:alnum:]]' then array['empty_text',
+      'The text holds no letter or digit. Give a text that says something.']
+    when num_nonnulls(new.target_words, new.target_ratio) > 1 then array['several_targets',
+      'Give target_words or target_ratio, not both.']
+    when new.target_words not between 1 and 20000 then array['invalid_target_words',
+      'target_words must be between 1 and 20000.']
+    when new.target_ratio <= 0 or new.target_ratio >= 1 or new.target_ratio = 'NaN' then array['invalid_target_ratio',
+      'target_ratio must be above 0 and below 1: 0.3 asks for three tenths of the length.']
+    when new.style not in ('plain', 'bullets', 'headline') then array['unknown_style',
+      'The style must be plain, bullets or headline.']
+    when new.language !~ '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$' then array['invalid_language',
+      'language must be a BCP 47 tag such as en, de or pt-BR; leave it out for the language of the source.']
+    when char_length(new.title) > 300 then array['title_too_long',
+      'A title has at most 300 characters.']
+    when new.priority not between -1 and 1 then array['invalid_priority',
+      'priority must be -1, 0 or 1.']
+    when new.run_at > now() + interval '1 year' or new.run_at = 'infinity' then array['invalid_run_at',
+      'run_at must lie within a year from now.']
+    end;
+begin
+  if fault is not null then
+    perform gate.refuse(case fault[1] when 'text_too_large' then 413 else 422 end, fault[1], fault[2]);
+  end if;
+end $_$;
+
+
+--
+-- Name: FUNCTION check_request(new public.requests); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.check_request(new public.requests) IS 'Refuses a request that cannot be accepted, with a code and a sentence. The tables guard themselves as well.';
+
+
+--
+-- Name: delete_request(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.delete_request() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.take_turn();
+  perform from private.job j where j.request_id = old.id and j.owner = gate.uid() for update;
+  if not found then return null; end if;
+  -- Whoever runs it finds its claim gone, and is told so at once.
+  perform pg_notify('precis_control', old.id::text) from private.job j where j.request_id = old.id and j.state = 'running' limit 1;
+  delete from private.partial p where p.request_id = old.id;
+  delete from private.request r where r.id = old.id and r.owner = gate.uid();
+  return old;
+end $$;
+
+
+--
+-- Name: FUNCTION delete_request(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.delete_request() IS 'Cancels and forgets: jobs, result and partial text go with the request.';
+
+
+--
+-- Name: fair_tag(uuid, integer, smallint); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+declare
+  model private.model;
+  clock_now bigint;
+  last_tag bigint;
+begin
+  select * into strict model from private.model m where m.id = model_id;
+  clock_now := coalesce(pg_sequence_last_value(model.clock), 0);
+  select j.tag + j.priority * private.head_start() into last_tag from private.job j
+   where j.state = 'ready' and j.run_at is null and j.owner = fair_tag.owner and j.model_id = fair_tag.model_id
+     and j.priority = fair_tag.priority and (-j.tag) < -(clock_now - fair_tag.priority * private.head_start())
+   order by (-j.tag) limit 1;
+  return coalesce(last_tag + model.step, clock_now + model.step / 2) - priority * private.head_start();
+end $$;
+
+
+--
+-- Name: FUNCTION fair_tag(owner uuid, model_id integer, priority smallint); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) IS 'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. Needs the lock on the owner''s event cursor.';
+
+
+--
+-- Name: head_start(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.head_start() RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO ''
+    AS $$ select 8192::bigint $$;
+
+
+--
+-- Name: FUNCTION head_start(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.head_start() IS 'How far one level of priority reaches ahead among an owner''s rows: eight steps of 1024. The claim''s floor lies this far behind the clock.';
+
+
+--
+-- Name: idempotency_key(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.idempotency_key() RETURNS text
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $_$
+declare
+  key text := gate.header('Idempotency-Key');
+begin
+  if key is null then return null; end if;
+  if key !~ '^[\x21-\x7e]{1,255}$' then
+    perform gate.refuse(400, 'invalid_idempotency_key', 'An Idempotency-Key is 1 to 255 printable ASCII characters without spaces.');
+  end if;
+  if current_setting('precis.key_used', true) = 'yes' then
+    perform gate.refuse(400, 'idempotency_needs_one_row', 'An Idempotency-Key names one request. Send one row, or no key.');
+  end if;
+  perform set_config('precis.key_used', 'yes', true);
+  return key;
+end $_$;
+
+
+--
+-- Name: FUNCTION idempotency_key(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.idempotency_key() IS 'The key that this HTTP request carries. It cannot be right for several rows.';
+
+
+--
+-- Name: insert_request(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.insert_request() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  me constant uuid := gate.uid();
+  key constant text := private.idempotency_key();
+  hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
+    new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority, new.run_at)::text, 'UTF8'));
+  model private.model;
+  stored private.request;
+begin
+  if key is not null then
+    select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
+    if found then return private.replay_request(stored, hash); end if;
+  end if;
+  perform private.check_request(new);
+  model := private.resolve_model(new.model);
+  -- The lock that orders this owner's events orders their tags as well.
+  perform from private.event_cursor c where c.owner = me for no key update;
+  insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
+                               model, idempotency_key, body_hash)
+    values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
+            coalesce(new.style, 'plain'), new.language, model.name, key, hash)
+    on conflict (owner, idempotency_key) do nothing returning * into stored;
+  if not found then  -- the same key, at the same moment
+    select * into strict stored from private.request r where r.owner = me and r.idempotency_key = key;
+    return private.replay_request(stored, hash);
+  end if;
+  insert into private.job (request_id, owner, model_id, priority, tag, run_at)
+    values (stored.id, me, model.id, coalesce(new.priority, 0),
+            private.fair_tag(me, model.id, coalesce(new.priority, 0::smallint)),
+            case when new.run_at > now() then new.run_at end);
+  if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
+  perform private.answer(202, stored.id, false);
+  return private.request_row(stored.id);
+end $$;
+
+
+--
+-- Name: FUNCTION insert_request(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.insert_request() IS 'Stores a request and its root job, or answers a replay. The owner comes from the verified token, never from the row.';
+
+
+--
+-- Name: log_job(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.log_job() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'INSERT' then
+    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id), false)
+       from after_rows n where n.kind = 'root' having count(*) > 0;
+  else
+    -- What a client cannot see is no event: leases, tags, progress of a stream.
+    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id), false)
+       from after_rows n join before_rows o on o.id = n.id
+      where n.kind = 'root' and (gate.request_state(n.state), n.priority, n.run_at)
+                     is distinct from (gate.request_state(o.state), o.priority, o.run_at)
+     having count(*) > 0;
+  end if;
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION log_job(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.log_job() IS 'A root job changed in a way that a client can see.';
+
+
+--
+-- Name: log_request(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.log_request() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if tg_op = 'DELETE' then
+    perform private.append_events('request', array_agg(o.owner), array_agg(o.id), true) from before_rows o;
+  else
+    perform private.append_events('request', array_agg(n.owner), array_agg(n.id), false) from after_rows n;
+  end if;
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION log_request(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.log_request() IS 'A title changed or a request is gone.';
+
+
+--
+-- Name: open_event_cursor(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.open_event_cursor() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  insert into private.event_cursor (owner) values (new.id);
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION open_event_cursor(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.open_event_cursor() IS 'Every account has its cursor row: a bump that finds none would be lost without a word.';
+
+
+--
+-- Name: replay_request(private.request, bytea); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.replay_request(stored private.request, hash bytea) RETURNS public.requests
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  if stored.body_hash <> hash then
+    perform gate.refuse(422, 'idempotency_key_reused',
+      'This Idempotency-Key belongs to another request of yours. Use a new key for a new request.');
+  end if;
+  perform private.answer(200, stored.id, true);
+  return private.request_row(stored.id);
+end $$;
+
+
+--
+-- Name: FUNCTION replay_request(stored private.request, hash bytea); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.replay_request(stored private.request, hash bytea) IS 'Answers a key that was seen before: the same row for the same body.';
+
+
+--
+-- Name: request_row(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.request_row(request_id uuid) RETURNS public.requests
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select r.id, r.title, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style, r.language, r.model,
+         j.priority, j.run_at, gate.request_state(j.state), j.progress, s.body, s.checks, s.engine,
+         j.error_code, j.error_message, r.created_at, j.updated_at, j.finished_at
+    from private.request r join private.job j on j.request_id = r.id and j.kind = 'root'
+    left join private.result s on s.request_id = r.id
+   where r.id = request_row.request_id
+$$;
+
+
+--
+-- Name: FUNCTION request_row(request_id uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.request_row(request_id uuid) IS 'The row as its owner sees it.';
+
+
+--
+-- Name: requeue_tag(integer, smallint); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.requeue_tag(model_id integer, priority smallint) RETURNS bigint
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select coalesce(pg_sequence_last_value(m.clock), 0) + m.step / 2 - priority * private.head_start()
+    from private.model m where m.id = model_id
+$$;
+
+
+--
+-- Name: FUNCTION requeue_tag(model_id integer, priority smallint); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.requeue_tag(model_id integer, priority smallint) IS 'The tag of a job that becomes ready again. Drawn from the clock, so that no tag is ever written below the claim''s floor.';
+
+
+--
+-- Name: model; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.model (
+    id integer NOT NULL,
+    name text NOT NULL,
+    clock regclass NOT NULL,
+    step bigint DEFAULT 1024 NOT NULL,
+    is_default boolean DEFAULT false NOT NULL,
+    paused_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT model_step_is_positive CHECK ((step > 0))
+);
+
+
+--
+-- Name: TABLE model; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.model IS 'A model that requests can name. clock is its virtual time: a sequence, which no snapshot holds back and no lock slows.';
+
+
+--
+-- Name: resolve_model(text); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.resolve_model(asked text) RETURNS private.model
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  model private.model;
+begin
+  if asked is null then
+    select * into model from private.model m where m.is_default;
+    if not found then
+      perform gate.refuse(503, 'no_model', 'No worker has announced a model yet. Try again in a moment.',
+                          headers => '{"Retry-After": "5"}');
+    end if;
+    return model;
+  end if;
+  select * into model from private.model m where m.name in (asked, asked || ':latest') order by m.name = asked desc limit 1;
+  if not found then
+    perform gate.refuse(422, 'unknown_model', 'No model of that name is served here.', 'GET /models lists them.');
+  end if;
+  return model;
+end $$;
+
+
+--
+-- Name: FUNCTION resolve_model(asked text); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.resolve_model(asked text) IS 'The model that a request names, or the default.';
+
+
+--
+-- Name: ring(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.ring() RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  lock table private.bell in row exclusive mode nowait;
+exception when lock_not_available then
+  perform pg_notify('precis_bell', '');
+end $$;
+
+
+--
+-- Name: FUNCTION ring(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.ring() IS 'Called by whatever makes a job ready. Rings only if a worker is hungry or about to be: NOTIFY takes a global lock at commit.';
+
+
+--
+-- Name: take_turn(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.take_turn() RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$ select pg_advisory_xact_lock(hashtextextended('precis.take_turn ' || gate.uid(), 0)) $$;
+
+
+--
+-- Name: FUNCTION take_turn(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.take_turn() IS 'Changes to the rows of one account wait for each other here: two statements over several of them would lock jobs and the event cursor crosswise. Workers do not pass here; they give way and try again.';
+
+
+--
+-- Name: update_request(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.update_request() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  job private.job;
+begin
+  perform private.take_turn();
+  select * into job from private.job j where j.request_id = old.id and j.owner = gate.uid() and j.kind = 'root' for no key update;
+  if not found then return null; end if;
+  if (new.priority, new.run_at) is distinct from (old.priority, old.run_at) then
+    if job.state <> 'ready' then
+      perform gate.refuse(409, 'not_queued', 'Only a queued request can get another priority or time.');
+    end if;
+    if new.priority is null then new.priority := 0; end if;
+    -- What the person left alone keeps its newest value: a worker may have written it since the row was read.
+    if new.run_at is not distinct from old.run_at then new.run_at := job.run_at; end if;
+    perform private.check_request(new);
+    update private.job j set priority = new.priority, run_at = case when new.run_at > now() then new.run_at end,
+           tag = private.requeue_tag(j.model_id, new.priority), updated_at = now() where j.id = job.id;
+    if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
+  end if;
+  if new.title is distinct from old.title then
+    if char_length(new.title) > 300 then
+      perform gate.refuse(422, 'title_too_long', 'A title has at most 300 characters.');
+    end if;
+    update private.request r set title = new.title where r.id = old.id;
+  end if;
+  return private.request_row(old.id);
+end $$;
+
+
+--
+-- Name: FUNCTION update_request(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.update_request() IS 'Changes what a person may change: the title, and priority and time while queued.';
+
+
+--
+-- Name: cancel(uuid); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.cancel(id uuid) RETURNS SETOF public.requests
+    LANGUAGE plpgsql ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  perform gate.cancel(cancel.id);
+  return query select r.* from public.requests r where r.id = cancel.id;
+end $$;
+
+
+--
+-- Name: FUNCTION cancel(id uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.cancel(id uuid) IS 'Stops a queued or running request and closes its model call. Cancelling twice is no error.';
+
+
+--
+-- Name: retry(uuid); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.retry(id uuid) RETURNS SETOF public.requests
+    LANGUAGE plpgsql ROWS 1
+    SET search_path TO ''
+    AS $$
+begin
+  perform gate.retry(retry.id);
+  return query select r.* from public.requests r where r.id = retry.id;
+end $$;
+
+
+--
+-- Name: FUNCTION retry(id uuid); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.retry(id uuid) IS 'Queues a failed or cancelled request again.';
+
+
+--
+-- Name: schema_migrations; Type: TABLE; Schema: dbmate; Owner: -
+--
+
+CREATE TABLE dbmate.schema_migrations (
+    version character varying NOT NULL
+);
+
+
+--
+-- Name: event; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.event (
+    owner uuid NOT NULL,
+    n bigint NOT NULL,
+    kind text NOT NULL,
+    ref uuid NOT NULL,
+    gone boolean DEFAULT false NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: TABLE event; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.event IS 'Something that a client can see has changed: re-read ref, or drop it if gone.';
+
+
+--
+-- Name: event; Type: VIEW; Schema: gate; Owner: -
+--
+
+CREATE VIEW gate.event WITH (security_invoker='true') AS
+ SELECT n,
+    kind,
+    ref,
+    gone,
+    at
+   FROM private.event e;
+
+
+--
+-- Name: VIEW event; Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON VIEW gate.event IS 'The event log of the account that is signed in. For event streams; not exposed.';
+
+
+--
+-- Name: event_cursor; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.event_cursor (
+    owner uuid NOT NULL,
+    n bigint DEFAULT 0 NOT NULL,
+    min_n bigint DEFAULT 0 NOT NULL,
+    watched_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: TABLE event_cursor; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.event_cursor IS 'The last event number of an account, the last one already pruned, and until when a stream of that account is open.';
+
+
+--
+-- Name: event_cursor; Type: VIEW; Schema: gate; Owner: -
+--
+
+CREATE VIEW gate.event_cursor WITH (security_invoker='true') AS
+ SELECT n,
+    min_n
+   FROM private.event_cursor c;
+
+
+--
+-- Name: VIEW event_cursor; Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON VIEW gate.event_cursor IS 'How far the event log of the account that is signed in goes.';
+
+
+--
+-- Name: partial; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE UNLOGGED TABLE private.partial (
+    request_id uuid NOT NULL,
+    epoch bigint NOT NULL,
+    n integer NOT NULL,
+    owner uuid NOT NULL,
+    text text NOT NULL
+);
+
+
+--
+-- Name: TABLE partial; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.partial IS 'Text so far, piece by piece. A preview: unlogged, gone when the request ends.';
+
+
+--
+-- Name: partial; Type: VIEW; Schema: gate; Owner: -
+--
+
+CREATE VIEW gate.partial WITH (security_invoker='true') AS
+ SELECT p.request_id,
+    p.epoch,
+    p.n,
+    p.text
+   FROM (private.partial p
+     JOIN private.job j ON (((j.request_id = p.request_id) AND (j.kind = 'root'::text) AND (j.epoch = p.epoch) AND (j.state = 'running'::text))));
+
+
+--
+-- Name: VIEW partial; Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON VIEW gate.partial IS 'Text so far of the running requests of the account that is signed in, piece by piece. For event streams; not exposed.';
+
+
+--
+-- Name: account; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.account (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    email text NOT NULL,
+    email_key text NOT NULL,
+    password_hash text,
+    password_changed_at timestamp with time zone,
+    email_verified_at timestamp with time zone,
+    banned_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT account_email_is_short CHECK (((char_length(email) <= 320) AND (char_length(email_key) <= 320)))
+);
+
+
+--
+-- Name: TABLE account; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.account IS 'A person. email is what was typed, email_key its normal form.';
+
+
+--
+-- Name: audit; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.audit (
+    id bigint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    event text NOT NULL,
+    account_id uuid,
+    session_id uuid,
+    ip_prefix inet,
+    request_id text,
+    detail text
+);
+
+
+--
+-- Name: TABLE audit; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.audit IS 'What happened to accounts and sessions. Append only; no secret, no address in clear.';
+
+
+--
+-- Name: audit_id_seq; Type: SEQUENCE; Schema: private; Owner: -
+--
+
+ALTER TABLE private.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.audit_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: bell; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.bell (
+);
+
+
+--
+-- Name: TABLE bell; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.bell IS 'The doorbell. A worker with a free slot and nothing to do holds its SHARE lock; who makes a job ready and finds it taken rings.';
+
+
+--
+-- Name: event_ticket; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE UNLOGGED TABLE private.event_ticket (
+    hash bytea NOT NULL,
+    claims jsonb NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+
+--
+-- Name: TABLE event_ticket; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.event_ticket IS 'Single-use keys that open a stream where no header can be sent.';
+
+
+--
+-- Name: host; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.host (
+    id integer NOT NULL,
+    url text NOT NULL,
+    version text,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: TABLE host; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.host IS 'A model server.';
+
+
+--
+-- Name: host_id_seq; Type: SEQUENCE; Schema: private; Owner: -
+--
+
+ALTER TABLE private.host ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.host_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: host_model; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.host_model (
+    host_id integer NOT NULL,
+    model_id integer NOT NULL,
+    digest text NOT NULL,
+    family text DEFAULT ''::text NOT NULL,
+    context_tokens integer NOT NULL,
+    capabilities text[] DEFAULT '{}'::text[] NOT NULL,
+    available boolean DEFAULT true NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+
+--
+-- Name: TABLE host_model; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.host_model IS 'Which host serves which model, as it answered a listener.';
+
+
+--
+-- Name: job_id_seq; Type: SEQUENCE; Schema: private; Owner: -
+--
+
+ALTER TABLE private.job ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.job_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: model_id_seq; Type: SEQUENCE; Schema: private; Owner: -
+--
+
+ALTER TABLE private.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.model_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: rate_bucket; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE UNLOGGED TABLE private.rate_bucket (
+    key bytea NOT NULL,
+    tokens double precision NOT NULL,
+    refilled_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: TABLE rate_bucket; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.rate_bucket IS 'Token buckets of the rate limits. Keys are HMACs. Lost in a crash, on purpose.';
+
+
+--
+-- Name: session; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.session (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    account_id uuid NOT NULL,
+    generation integer DEFAULT 0 NOT NULL,
+    rotated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    authenticated_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    idle_expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    revoke_reason text,
+    amr text[] DEFAULT '{pwd}'::text[] NOT NULL,
+    aal smallint DEFAULT 1 NOT NULL,
+    ip_prefix inet,
+    user_agent text,
+    CONSTRAINT session_says_why_it_was_revoked CHECK (((revoked_at IS NULL) = (revoke_reason IS NULL))),
+    CONSTRAINT session_user_agent_is_short CHECK ((char_length(user_agent) <= 200))
+)
+WITH (fillfactor='70');
+
+
+--
+-- Name: TABLE session; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.session IS 'One sign-in: a refresh token family. generation counts its rotations.';
+
+
+--
+-- Name: signing_key; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.signing_key (
+    kid text NOT NULL,
+    public_jwk jsonb NOT NULL,
+    private_key bytea NOT NULL,
+    state text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    activated_at timestamp with time zone,
+    retired_at timestamp with time zone,
+    CONSTRAINT signing_key_is_ed25519 CHECK (COALESCE((((public_jwk ->> 'kty'::text) = 'OKP'::text) AND ((public_jwk ->> 'crv'::text) = 'Ed25519'::text) AND ((public_jwk ->> 'alg'::text) = 'EdDSA'::text) AND ((public_jwk ->> 'use'::text) = 'sig'::text) AND ((public_jwk ->> 'kid'::text) = kid) AND (kid ~ '^[A-Za-z0-9_-]{43}$'::text) AND ((public_jwk ->> 'x'::text) ~ '^[A-Za-z0-9_-]{43}$'::text) AND ((public_jwk - ARRAY['kty'::text, 'crv'::text, 'x'::text, 'kid'::text, 'alg'::text, 'use'::text]) = '{}'::jsonb)), false)),
+    CONSTRAINT signing_key_state_is_known CHECK ((state = ANY (ARRAY['next'::text, 'active'::text, 'retiring'::text])))
+);
+
+
+--
+-- Name: TABLE signing_key; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.signing_key IS 'Keys that sign access tokens. private_key is encrypted by authsvc.';
+
+
+--
+-- Name: slot; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.slot (
+    host_id integer NOT NULL,
+    model_id integer NOT NULL,
+    n integer NOT NULL,
+    worker_id integer,
+    incarnation bigint
+);
+
+
+--
+-- Name: TABLE slot; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.slot IS 'One allowed parallel call of a model on a host. Leased to a worker, not to a job.';
+
+
+--
+-- Name: token_issuer; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.token_issuer (
+    only_row boolean DEFAULT true NOT NULL,
+    issuer text NOT NULL,
+    audience text NOT NULL,
+    CONSTRAINT token_issuer_has_one_row CHECK (only_row)
+);
+
+
+--
+-- Name: TABLE token_issuer; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.token_issuer IS 'What iss and aud of our tokens must be. Written by authsvc when it starts.';
+
+
+--
+-- Name: worker; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.worker (
+    id integer NOT NULL,
+    incarnation bigint DEFAULT 1 NOT NULL,
+    name text NOT NULL,
+    version text NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    draining boolean DEFAULT false NOT NULL,
+    models integer[] DEFAULT '{}'::integer[] NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: TABLE worker; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.worker IS 'One running listener and its lease. A rescue counts incarnation up: what the old incarnation still writes changes nothing.';
+
+
+--
+-- Name: COLUMN worker.models; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.worker.models IS 'What it can reach now: workers share the slots of a model among those that serve it.';
+
+
+--
+-- Name: worker_id_seq; Type: SEQUENCE; Schema: private; Owner: -
+--
+
+ALTER TABLE private.worker ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME private.worker_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+
+--
+-- Name: models; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.models WITH (security_invoker='true') AS
+ SELECT m.name,
+    m.is_default,
+        CASE
+            WHEN bool_or((h.family = 'extractive'::text)) THEN 'extractive'::text
+            ELSE 'ollama'::text
+        END AS engine,
+    max(h.context_tokens) AS context_tokens,
+    ARRAY( SELECT DISTINCT c.c
+           FROM private.host_model x,
+            LATERAL unnest(x.capabilities) c(c)
+          WHERE (x.model_id = m.id)
+          ORDER BY c.c) AS capabilities,
+    (COALESCE(bool_or(h.available), false) AND (m.paused_at IS NULL)) AS available
+   FROM (private.model m
+     LEFT JOIN private.host_model h ON ((h.model_id = m.id)))
+  GROUP BY m.id, m.name, m.is_default, m.paused_at;
+
+
+--
+-- Name: VIEW models; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.models IS 'The models that a request can name. Everybody may read them.';
+
+
+--
+-- Name: COLUMN models.name; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.models.name IS 'What to put into requests.model.';
+
+
+--
+-- Name: COLUMN models.is_default; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.models.is_default IS 'Whether it is taken where a request names no model.';
+
+
+--
+-- Name: COLUMN models.engine; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.models.engine IS 'ollama: a language model writes the text. extractive: sentences are copied from the source.';
+
+
+--
+-- Name: COLUMN models.context_tokens; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.models.context_tokens IS 'The longest input and output together, in tokens.';
+
+
+--
+-- Name: COLUMN models.capabilities; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.models.capabilities IS 'What the model server says the model can do.';
+
+
+--
+-- Name: COLUMN models.available; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.models.available IS 'Whether a model server answers for it now. Requests for one that is not wait.';
+
+
+--
+-- Name: partials; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.partials WITH (security_invoker='true') AS
+ SELECT p.request_id,
+    p.epoch,
+    string_agg(p.text, ''::text ORDER BY p.n) AS text,
+    max(p.n) AS n
+   FROM (private.partial p
+     JOIN private.job j ON (((j.request_id = p.request_id) AND (j.kind = 'root'::text) AND (j.epoch = p.epoch) AND (j.state = 'running'::text))))
+  GROUP BY p.request_id, p.epoch;
+
+
+--
+-- Name: VIEW partials; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.partials IS 'The text so far of your running requests, for clients without a stream.';
+
+
+--
+-- Name: COLUMN partials.request_id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.partials.request_id IS 'The running request.';
+
+
+--
+-- Name: COLUMN partials.epoch; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.partials.epoch IS 'Which attempt wrote it: if it changes, the text starts anew.';
+
+
+--
+-- Name: COLUMN partials.text; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.partials.text IS 'The text so far.';
+
+
+--
+-- Name: COLUMN partials.n; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.partials.n IS 'How many pieces it came in.';
+
+
+--
+-- Name: schema_migrations schema_migrations_pkey; Type: CONSTRAINT; Schema: dbmate; Owner: -
+--
+
+ALTER TABLE ONLY dbmate.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+
+--
+-- Name: account account_email_is_unique; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.account
+    ADD CONSTRAINT account_email_is_unique UNIQUE (email_key);
+
+
+--
+-- Name: account account_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.account
+    ADD CONSTRAINT account_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: audit audit_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.audit
+    ADD CONSTRAINT audit_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: event_cursor event_cursor_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.event_cursor
+    ADD CONSTRAINT event_cursor_pkey PRIMARY KEY (owner);
+
+
+--
+-- Name: event event_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.event
+    ADD CONSTRAINT event_pkey PRIMARY KEY (owner, n);
+
+
+--
+-- Name: event_ticket event_ticket_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.event_ticket
+    ADD CONSTRAINT event_ticket_pkey PRIMARY KEY (hash);
+
+
+--
+-- Name: host_model host_model_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.host_model
+    ADD CONSTRAINT host_model_pkey PRIMARY KEY (host_id, model_id);
+
+
+--
+-- Name: host host_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.host
+    ADD CONSTRAINT host_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: host host_url_is_unique; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.host
+    ADD CONSTRAINT host_url_is_unique UNIQUE (url);
+
+
+--
+-- Name: job job_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.job
+    ADD CONSTRAINT job_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: model model_name_is_unique; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.model
+    ADD CONSTRAINT model_name_is_unique UNIQUE (name);
+
+
+--
+-- Name: model model_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.model
+    ADD CONSTRAINT model_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: partial partial_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.partial
+    ADD CONSTRAINT partial_pkey PRIMARY KEY (request_id, epoch, n);
+
+
+--
+-- Name: rate_bucket rate_bucket_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.rate_bucket
+    ADD CONSTRAINT rate_bucket_pkey PRIMARY KEY (key);
+
+
+--
+-- Name: request request_key_is_unique_to_its_owner; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.request
+    ADD CONSTRAINT request_key_is_unique_to_its_owner UNIQUE (owner, idempotency_key);
+
+
+--
+-- Name: request request_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.request
+    ADD CONSTRAINT request_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: result result_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.result
+    ADD CONSTRAINT result_pkey PRIMARY KEY (request_id);
+
+
+--
+-- Name: session session_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.session
+    ADD CONSTRAINT session_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: signing_key signing_key_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.signing_key
+    ADD CONSTRAINT signing_key_pkey PRIMARY KEY (kid);
+
+
+--
+-- Name: slot slot_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.slot
+    ADD CONSTRAINT slot_pkey PRIMARY KEY (host_id, model_id, n);
+
+
+--
+-- Name: token_issuer token_issuer_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.token_issuer
+    ADD CONSTRAINT token_issuer_pkey PRIMARY KEY (only_row);
+
+
+--
+-- Name: worker worker_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.worker
+    ADD CONSTRAINT worker_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: audit_account_id_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX audit_account_id_idx ON private.audit USING btree (account_id, at);
+
+
+--
+-- Name: event_at_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX event_at_idx ON private.event USING btree (at);
+
+
+--
+-- Name: event_ticket_expires_at_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX event_ticket_expires_at_idx ON private.event_ticket USING btree (expires_at);
+
+
+--
+-- Name: host_model_model_id_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX host_model_model_id_idx ON private.host_model USING btree (model_id);
+
+
+--
+-- Name: job_deadline_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_deadline_idx ON private.job USING btree (deadline_at) WHERE (state = 'running'::text);
+
+
+--
+-- Name: job_due_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_due_idx ON private.job USING btree (run_at) WHERE ((state = 'ready'::text) AND (run_at IS NOT NULL));
+
+
+--
+-- Name: job_own_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_own_idx ON private.job USING btree (owner, model_id, priority, ((- tag))) WHERE ((state = 'ready'::text) AND (run_at IS NULL));
+
+
+--
+-- Name: job_ready_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_ready_idx ON private.job USING btree (model_id, tag, id) WHERE ((state = 'ready'::text) AND (run_at IS NULL));
+
+
+--
+-- Name: job_request_id_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_request_id_idx ON private.job USING btree (request_id);
+
+
+--
+-- Name: job_root_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE UNIQUE INDEX job_root_idx ON private.job USING btree (request_id) WHERE (kind = 'root'::text);
+
+
+--
+-- Name: job_worker_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_worker_idx ON private.job USING btree (worker_id) WHERE (state = 'running'::text);
+
+
+--
+-- Name: model_default_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE UNIQUE INDEX model_default_idx ON private.model USING btree (is_default) WHERE is_default;
+
+
+--
+-- Name: partial_owner_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX partial_owner_idx ON private.partial USING btree (owner);
+
+
+--
+-- Name: rate_bucket_refilled_at_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX rate_bucket_refilled_at_idx ON private.rate_bucket USING btree (refilled_at);
+
+
+--
+-- Name: request_owner_created_at_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX request_owner_created_at_idx ON private.request USING btree (owner, created_at DESC);
+
+
+--
+-- Name: result_owner_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX result_owner_idx ON private.result USING btree (owner);
+
+
+--
+-- Name: session_account_id_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX session_account_id_idx ON private.session USING btree (account_id, created_at);
+
+
+--
+-- Name: signing_key_active_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE UNIQUE INDEX signing_key_active_idx ON private.signing_key USING btree (state) WHERE (state = 'active'::text);
+
+
+--
+-- Name: slot_worker_id_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX slot_worker_id_idx ON private.slot USING btree (worker_id, model_id);
+
+
+--
+-- Name: account account_opens_event_cursor; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER account_opens_event_cursor AFTER INSERT ON private.account FOR EACH ROW EXECUTE FUNCTION private.open_event_cursor();
+
+
+--
+-- Name: job job_insert_is_logged; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER job_insert_is_logged AFTER INSERT ON private.job REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION private.log_job();
+
+
+--
+-- Name: job job_update_is_logged; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER job_update_is_logged AFTER UPDATE ON private.job REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION private.log_job();
+
+
+--
+-- Name: request request_delete_is_logged; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER request_delete_is_logged AFTER DELETE ON private.request REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION private.log_request();
+
+
+--
+-- Name: request request_update_is_logged; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER request_update_is_logged AFTER UPDATE ON private.request REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION private.log_request();
+
+
+--
+-- Name: requests requests_delete; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER requests_delete INSTEAD OF DELETE ON public.requests FOR EACH ROW EXECUTE FUNCTION private.delete_request();
+
+
+--
+-- Name: requests requests_insert; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER requests_insert INSTEAD OF INSERT ON public.requests FOR EACH ROW EXECUTE FUNCTION private.insert_request();
+
+
+--
+-- Name: requests requests_update; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER requests_update INSTEAD OF UPDATE ON public.requests FOR EACH ROW EXECUTE FUNCTION private.update_request();
+
+
+--
+-- Name: event_cursor event_cursor_owner_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.event_cursor
+    ADD CONSTRAINT event_cursor_owner_fkey FOREIGN KEY (owner) REFERENCES private.account(id) ON DELETE CASCADE;
+
+
+--
+-- Name: event event_owner_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.event
+    ADD CONSTRAINT event_owner_fkey FOREIGN KEY (owner) REFERENCES private.account(id) ON DELETE CASCADE;
+
+
+--
+-- Name: host_model host_model_host_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.host_model
+    ADD CONSTRAINT host_model_host_id_fkey FOREIGN KEY (host_id) REFERENCES private.host(id) ON DELETE CASCADE;
+
+
+--
+-- Name: host_model host_model_model_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.host_model
+    ADD CONSTRAINT host_model_model_id_fkey FOREIGN KEY (model_id) REFERENCES private.model(id) ON DELETE CASCADE;
+
+
+--
+-- Name: job job_model_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.job
+    ADD CONSTRAINT job_model_id_fkey FOREIGN KEY (model_id) REFERENCES private.model(id);
+
+
+--
+-- Name: job job_request_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.job
+    ADD CONSTRAINT job_request_id_fkey FOREIGN KEY (request_id) REFERENCES private.request(id) ON DELETE CASCADE;
+
+
+--
+-- Name: request request_owner_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.request
+    ADD CONSTRAINT request_owner_fkey FOREIGN KEY (owner) REFERENCES private.account(id) ON DELETE CASCADE;
+
+
+--
+-- Name: result result_request_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.result
+    ADD CONSTRAINT result_request_id_fkey FOREIGN KEY (request_id) REFERENCES private.request(id) ON DELETE CASCADE;
+
+
+--
+-- Name: session session_account_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.session
+    ADD CONSTRAINT session_account_id_fkey FOREIGN KEY (account_id) REFERENCES private.account(id) ON DELETE CASCADE;
+
+
+--
+-- Name: slot slot_host_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.slot
+    ADD CONSTRAINT slot_host_id_fkey FOREIGN KEY (host_id) REFERENCES private.host(id) ON DELETE CASCADE;
+
+
+--
+-- Name: slot slot_model_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.slot
+    ADD CONSTRAINT slot_model_id_fkey FOREIGN KEY (model_id) REFERENCES private.model(id) ON DELETE CASCADE;
+
+
+--
+-- Name: account; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.account ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: audit; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.audit ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: account authsvc; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY authsvc ON private.account TO authsvc USING (true) WITH CHECK (true);
+
+
+--
+-- Name: audit authsvc; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY authsvc ON private.audit TO authsvc USING (true) WITH CHECK (true);
+
+
+--
+-- Name: rate_bucket authsvc; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY authsvc ON private.rate_bucket TO authsvc USING (true) WITH CHECK (true);
+
+
+--
+-- Name: session authsvc; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY authsvc ON private.session TO authsvc USING (true) WITH CHECK (true);
+
+
+--
+-- Name: signing_key authsvc; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY authsvc ON private.signing_key TO authsvc USING (true) WITH CHECK (true);
+
+
+--
+-- Name: token_issuer authsvc; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY authsvc ON private.token_issuer TO authsvc USING (true) WITH CHECK (true);
+
+
+--
+-- Name: bell; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.bell ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.event ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_cursor; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.event_cursor ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: event_ticket; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.event_ticket ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: host; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.host ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: host_model; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.host_model ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: job; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.job ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: bell listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.bell TO listener USING (true);
+
+
+--
+-- Name: event_cursor listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.event_cursor TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: host listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.host TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: host_model listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.host_model TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: job listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.job TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: model listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.model TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: partial listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.partial TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: request listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.request FOR SELECT TO listener USING (true);
+
+
+--
+-- Name: result listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.result TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: slot listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.slot TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: worker listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.worker TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: event listener_events; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener_events ON private.event TO listener_events USING (true) WITH CHECK (true);
+
+
+--
+-- Name: event_cursor listener_events; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener_events ON private.event_cursor TO listener_events USING (true) WITH CHECK (true);
+
+
+--
+-- Name: event_ticket listener_events; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener_events ON private.event_ticket TO listener_events USING (true) WITH CHECK (true);
+
+
+--
+-- Name: model; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.model ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: partial; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.partial ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: account precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.account FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: bell precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.bell TO precis_definer USING (true);
+
+
+--
+-- Name: event precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.event TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
+-- Name: event_cursor precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.event_cursor TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
+-- Name: host_model precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.host_model FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: job precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.job TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
+-- Name: model precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.model TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
+-- Name: partial precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.partial TO precis_definer USING (true);
+
+
+--
+-- Name: request precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.request TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
+-- Name: result precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.result FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: session precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.session FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: signing_key precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.signing_key FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: token_issuer precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.token_issuer FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: rate_bucket; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.rate_bucket ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: request; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.request ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: result; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.result ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: session; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.session ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: signing_key; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.signing_key ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: slot; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.slot ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: token_issuer; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.token_issuer ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: host_model web_reads; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads ON private.host_model FOR SELECT TO pgrest_anon, pgrest_auth USING (true);
+
+
+--
+-- Name: model web_reads; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads ON private.model FOR SELECT TO pgrest_anon, pgrest_auth USING (true);
+
+
+--
+-- Name: event web_reads_own; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads_own ON private.event FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+
+
+--
+-- Name: event_cursor web_reads_own; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads_own ON private.event_cursor FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+
+
+--
+-- Name: job web_reads_own; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads_own ON private.job FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+
+
+--
+-- Name: partial web_reads_own; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads_own ON private.partial FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+
+
+--
+-- Name: request web_reads_own; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads_own ON private.request FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+
+
+--
+-- Name: result web_reads_own; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads_own ON private.result FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+
+
+--
+-- Name: worker; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.worker ENABLE ROW LEVEL SECURITY;
+
+--
+-- PostgreSQL database dump complete
+--
+
+\unrestrict dbmate
+
+
+--
+-- Dbmate schema migrations
+--
+
+INSERT INTO dbmate.schema_migrations (version) VALUES
+    ('20261124100000'),
+    ('20261124100100'),
+    ('20261124100200'),
+    ('20261124100300'),
+    ('20261124100400'),
+    ('20261124100500');

