@@ -135,8 +135,9 @@ CREATE FUNCTION gate.pre_config() RETURNS void
     AS $$
 begin
   -- The active key first: PostgREST 12 tries keys in order. The random member keeps this document secret, so that
-  -- it is worthless even if some PostgREST failed to parse it and took its text for an HMAC secret.
-  perform set_config('pgrst.jwt_secret', jsonb_build_object(
+  -- it is worthless even if some PostgREST failed to parse it and took its text for an HMAC secret. It stands in front,
+  -- which json keeps and jsonb would not: half a document is as secret.
+  perform set_config('pgrst.jwt_secret', json_build_object(
       'x-pad', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''),
       'keys', coalesce((select jsonb_agg(k.public_jwk order by k.state = 'active' desc, k.created_at desc)
                         from private.signing_key k), '[]'))::text, true);
@@ -921,7 +922,8 @@ declare
   me constant uuid := gate.uid();
   key constant text := private.idempotency_key();
   hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
-    new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority, new.run_at)::text, 'UTF8'));
+    new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
+    new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
   model private.model;
   stored private.request;
 begin
@@ -1037,6 +1039,49 @@ COMMENT ON FUNCTION private.open_event_cursor() IS 'Every account has its cursor
 
 
 --
+-- Name: refuse_empty_insert(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.refuse_empty_insert() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if current_setting('precis.answered', true) is distinct from 'yes' then
+    perform gate.refuse(400, 'no_rows', 'The body holds no row. Send an object, or a list of objects.');
+  end if;
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION refuse_empty_insert(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.refuse_empty_insert() IS 'A body such as null, [] or "text" is no row to PostgREST, which would answer 201 and keep nothing.';
+
+
+--
+-- Name: refuse_write(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.refuse_write() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  raise insufficient_privilege using message = format('%I can be read only.', tg_table_name);
+end $$;
+
+
+--
+-- Name: FUNCTION refuse_write(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.refuse_write() IS 'Stands behind views that nobody may write. Without a trigger Postgres says that it cannot, before it asks who may, and PostgREST makes a 500 of that.';
+
+
+--
 -- Name: replay_request(private.request, bytea); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1142,7 +1187,8 @@ begin
   if asked is null then
     select * into model from private.model m where m.is_default;
     if not found then
-      perform gate.refuse(503, 'no_model', 'No worker has announced a model yet. Try again in a moment.',
+      -- Not 503: PostgREST takes that for a lost database, reconnects, and adds a Retry-After of its own.
+      perform gate.refuse(409, 'no_model', 'No worker has announced a model yet. Try again in a moment.',
                           headers => '{"Retry-After": "5"}');
     end if;
     return model;
@@ -1199,6 +1245,29 @@ CREATE FUNCTION private.take_turn() RETURNS void
 --
 
 COMMENT ON FUNCTION private.take_turn() IS 'Changes to the rows of one account wait for each other here: two statements over several of them would lock jobs and the event cursor crosswise. Workers do not pass here; they give way and try again.';
+
+
+--
+-- Name: tell_streams(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.tell_streams() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Always, watched or not: it is rare, and a stream that is just opening must not fall between.
+  perform pg_notify('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
+                                                       else to_jsonb(old) ->> 'id' end || ':0');
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION tell_streams(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.tell_streams() IS 'A session ended or an account was banned: its open streams are to ask the gate again, and close, within the second.';
 
 
 --
@@ -2189,6 +2258,13 @@ CREATE INDEX slot_worker_id_idx ON private.slot USING btree (worker_id, model_id
 
 
 --
+-- Name: account account_ban_is_told; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER account_ban_is_told AFTER UPDATE OF banned_at ON private.account FOR EACH ROW EXECUTE FUNCTION private.tell_streams();
+
+
+--
 -- Name: account account_opens_event_cursor; Type: TRIGGER; Schema: private; Owner: -
 --
 
@@ -2224,6 +2300,27 @@ CREATE TRIGGER request_update_is_logged AFTER UPDATE ON private.request REFERENC
 
 
 --
+-- Name: session session_end_is_told; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER session_end_is_told AFTER DELETE OR UPDATE OF revoked_at ON private.session FOR EACH ROW EXECUTE FUNCTION private.tell_streams();
+
+
+--
+-- Name: models models_are_read_only; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER models_are_read_only INSTEAD OF INSERT OR DELETE OR UPDATE ON public.models FOR EACH ROW EXECUTE FUNCTION private.refuse_write();
+
+
+--
+-- Name: partials partials_are_read_only; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER partials_are_read_only INSTEAD OF INSERT OR DELETE OR UPDATE ON public.partials FOR EACH ROW EXECUTE FUNCTION private.refuse_write();
+
+
+--
 -- Name: requests requests_delete; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -2235,6 +2332,13 @@ CREATE TRIGGER requests_delete INSTEAD OF DELETE ON public.requests FOR EACH ROW
 --
 
 CREATE TRIGGER requests_insert INSTEAD OF INSERT ON public.requests FOR EACH ROW EXECUTE FUNCTION private.insert_request();
+
+
+--
+-- Name: requests requests_insert_has_rows; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER requests_insert_has_rows AFTER INSERT ON public.requests FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_empty_insert();
 
 
 --

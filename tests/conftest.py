@@ -1,3 +1,12 @@
 """Wires the themed fixture files; holds none of its own."""
 
-pytest_plugins = ["tests.fix_postgres", "tests.fix_tokens", "tests.fix_events", "tests.fix_stack", "tests.fix_postgrest"]
+pytest_plugins = [
+    "tests.fix_postgres",
+    "tests.fix_tokens",
+    "tests.fix_events",
+    "tests.fix_stack",
+    "tests.fix_postgrest",
+    "tests.fix_ollama",
+    "tests.fix_engine",
+    "tests.fix_work",
+]

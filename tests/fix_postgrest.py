@@ -9,10 +9,12 @@ import http.client
 import json as json_text
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, LiteralString
 
 import pytest
 
+from precis import binary
 from tests.fix_postgres import Cluster, Database
 from tests.fix_stack import Part, running_stack
 from tests.fix_tokens import Tokens
@@ -53,6 +55,11 @@ class Rest:
     database: Database
     tokens: Tokens
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Where the versions differ, a test says so by this."""
+        return binary.version(Path(self.process.argv[0])) or ()
+
     def get(self, path: str, **options: Any) -> Answer:
         return self.ask("GET", path, **options)
 
@@ -88,10 +95,10 @@ class Rest:
             answer = connection.getresponse()
             return Answer(answer.status, answer.headers, answer.read().decode())
 
-    def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
+    def query(self, sql: LiteralString, *values: object, **named: object) -> list[tuple[Any, ...]]:
         """As the superuser, past row security."""
         with self.database.connect() as connection:
-            cursor = connection.execute(sql, parameters)  # type: ignore[arg-type]
+            cursor = connection.execute(sql, named or values)
             return cursor.fetchall() if cursor.description else []
 
     def notify(self, what: Literal["reload config", "reload schema"]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from listener.text import claims, repetition
 from listener.text.blocks import split_blocks
-from listener.text.language import detect_language, likely_languages
+from listener.text.language import base_language, detect_language, likely_languages
 from listener.text.lexicon import lexicon, patterns, word_pattern
 from listener.text.sentences import split_sentences
 from listener.text.vectors import content_terms, sentence_vectors, terms
@@ -66,7 +66,7 @@ def run(
     """All checks by name. `task` is summarize or shorten, `language` that asked for ("same" or None: the
     source's)."""
     spoken = detect_language(source)
-    expected = spoken if language in (None, "", "same") else str(language).split("-")[0].lower()
+    expected = spoken if language in (None, "", "same") else base_language(str(language))
     case = _Case(source, output, task, target_words, target_ratio, expected, spoken, delimiter)
     return {name: check(case) for name, check in _CHECKS.items()}
 
@@ -189,7 +189,7 @@ def _runs(text: str) -> set[tuple[str, ...]]:
 def _check_repetition(case: _Case) -> Check:
     twice = [s for s in repetition.repeated_sentences(case.output) if case.source.count(s) < 2]
     total = len(split_sentences(case.output, case.expected))
-    loops = repetition.looping(case.output) and not repetition.looping(case.source)
+    loops = repetition.looping(case.output, source=case.source)
     score = 0.0 if loops else 1 - len(twice) / max(1, total)
     return _result(score, not twice and not loops, repeated=_some(twice), looping=loops)
 

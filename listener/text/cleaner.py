@@ -34,36 +34,38 @@ class Cleaner:
     def __init__(self, *, delimiter: str = "", source: str = "") -> None:
         self._marks = _MarkFilter(delimiter)
         self._source = _plain(source)
-        self._answer = ""  # without marks, from its first character
-        self._head: tuple[int, str] | None = (
-            None  # where the text begins in it, and the fence it is wrapped in
+        self._published: list[str] = []
+        self._held = ""  # what follows the published text, without marks
+        self._fence: str | None = (
+            None  # the fence around the answer, empty without; None until its head is known
         )
-        self._published = ""
         self._replaced = False
 
     def feed(self, chunk: str) -> str:
         """What may be published now; empty while held back."""
         self._take(self._marks.feed(chunk))
-        if self._head is None and len(self._answer.lstrip()) < _HEAD_CHARACTERS:
-            return ""
-        body = self._body()
-        return self._publish(body[: _safe_end(body)].rstrip())
+        if self._fence is None:
+            if len(self._held.lstrip()) < _HEAD_CHARACTERS:
+                return ""
+            self._drop_head()
+        return self._publish(self._held[: _safe_end(self._held)].rstrip())
 
     def finish(self) -> str:
         """The rest that may be published, with the endings taken off."""
         self._take(self._marks.finish())
-        return self._publish(self.text)
+        if self._fence is None:
+            self._drop_head()
+        published, whole = "".join(self._published), self._whole()
+        continues = whole.startswith(published)
+        # A published ending that went is no new beginning: what a reader has is only a little more than the text.
+        self._replaced = self._replaced or not (continues or published.startswith(whole))
+        self._published, self._held, self._fence = [whole], "", ""
+        return whole[len(published) :] if continues else ""
 
     @property
     def text(self) -> str:
         """The clean answer so far."""
-        body = self._body().rstrip()
-        for _ in range(_LOOK_BACK_LINES):
-            last = body[body.rfind("\n") + 1 :]
-            if last == body or not self._is_ending(last):
-                break
-            body = body[: -len(last)].rstrip()
-        return body
+        return self._whole() if self._fence is not None else ""
 
     @property
     def replaced(self) -> bool:
@@ -73,32 +75,33 @@ class Cleaner:
     def _take(self, text: str) -> None:
         if self._marks.restarted:
             self._marks.restarted = False
-            self._answer, self._head = "", None
-        self._answer += text
+            self._replaced = self._replaced or bool(self._published)
+            self._published, self._held, self._fence = [], "", None
+        self._held += text
 
-    def _body(self) -> str:
-        head = self._head or _find_head(self._answer, self._source)
-        if len(self._answer) >= _HEAD_CHARACTERS:
-            self._head = head
-        body = self._answer[head[0] :]
-        if not head[1]:
-            return body
-        inside, closing, after = body.rpartition("\n" + head[1])
-        # Text after the closing fence means that the fence was part of the answer after all.
-        return body if not closing else inside if not after.strip(" `\n") else head[1] + "\n" + body
+    def _drop_head(self) -> None:
+        begins, self._fence = _find_head(self._held, self._source)
+        self._held = self._held[begins:]
+
+    def _publish(self, text: str) -> str:
+        if text:
+            self._published.append(text)
+            self._held = self._held[len(text) :]
+        return text
+
+    def _whole(self) -> str:
+        """All of the answer, without the closing fence and the courtesies at its end."""
+        body = _unfenced("".join(self._published) + self._held, self._fence or "").rstrip()
+        for _ in range(_LOOK_BACK_LINES):
+            last = body[body.rfind("\n") + 1 :]
+            if last == body or not self._is_ending(last):
+                break
+            body = body[: -len(last)].rstrip()
+        return body
 
     def _is_ending(self, line: str) -> bool:
         courtesy = patterns("closings").match(line.strip(_EMPHASIS + "-"))
         return bool(courtesy) and not (self._source and _plain(line) in self._source)
-
-    def _publish(self, text: str) -> str:
-        if text.startswith(self._published):
-            fresh = text[len(self._published) :]
-            self._published = text
-            return fresh
-        if not self._published.startswith(text):
-            self._published, self._replaced = text, True
-        return ""
 
 
 class _MarkFilter:
@@ -154,6 +157,14 @@ def clean(text: str, *, delimiter: str = "", source: str = "") -> str:
     cleaner.feed(text)
     cleaner.finish()
     return cleaner.text
+
+
+def _unfenced(body: str, fence: str) -> str:
+    """The body without its closing fence; with both fences if text follows, since then they were the answer's."""
+    inside, closing, after = body.rpartition("\n" + fence)
+    if not fence or not closing:
+        return body
+    return inside if not after.strip(" `\n") else f"{fence}\n{body}"
 
 
 def _may_grow(mark: str) -> bool:

@@ -17,7 +17,13 @@ def likely_languages(text: str) -> tuple[str, ...]:
     sample = _sample(text)
     if sum(map(str.isalpha, sample)) < MINIMUM_LETTERS:
         return ()
-    return tuple(str(name) for name, _ in py3langid.rank(sample)[:2])
+    return tuple(base_language(name) for name, _ in py3langid.rank(sample)[:2])
+
+
+def base_language(tag: str) -> str:
+    """A BCP 47 tag without region and script; the two kinds of Norwegian, which texts mix, are one."""
+    base = tag.partition("-")[0].lower()
+    return "no" if base in ("nb", "nn") else base
 
 
 def warm_up() -> None:

@@ -10,16 +10,20 @@ from listener.text.words import words
 _LOOP_ZLIB_RATIO = 4.0
 _LOOP_CHARACTERS = 4_000
 _LOOP_FROM_CHARACTERS = 600  # a short text of few different words compresses well without looping
+_COPIED_CHARACTERS = 240
 _NGRAM = 8
 _NGRAM_TIMES = 5
 
 
-def looping(text: str) -> bool:
-    """Whether the end of a growing text has gone into a loop, so that waiting for more is wasted."""
+def looping(text: str, *, source: str = "") -> bool:
+    """Whether the end of a growing text has gone into a loop, so that waiting for more is wasted.
+
+    A text that repeats what its source repeats, such as a table, only copies."""
     tail = text[-_LOOP_CHARACTERS:]
     if len(tail) < _LOOP_FROM_CHARACTERS:
         return False
-    return compression(tail) > _LOOP_ZLIB_RATIO or _most_repeated(tail) >= _NGRAM_TIMES
+    loops = compression(tail) > _LOOP_ZLIB_RATIO or _most_repeated(tail) >= _NGRAM_TIMES
+    return loops and tail[-_COPIED_CHARACTERS:].strip() not in source
 
 
 def compression(text: str) -> float:

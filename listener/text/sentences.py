@@ -40,6 +40,7 @@ _GERMAN_PAIRS = {
     "[": "]",
 }  # here the closing mark is the English opening one
 _COMPLETE = re.compile(rf"[.!?\u2026\u203d\u061f\u06d4\u0964\u0965\u0589{_WIDE}][{_CLOSERS}`]*$")
+_SAID = re.compile(f"[^\u201c\u300c\u300e{_WIDE}\n]{{1,8}}[{_WIDE}]")
 _SOFT_CUTS = (
     re.compile(r"\n"),
     re.compile(r"[;\uff1b\u061b]\s*"),
@@ -104,6 +105,8 @@ def _cut_block(block: Block, language: str) -> list[str]:
 def _cut_at_stops(text: str, words: Lexicon) -> Iterator[tuple[int, int]]:
     start = 0
     for match in _STOP.finditer(text):
+        if match["wide"] and _SAID.match(text, match.end()) and match["wide"][-1] not in _WIDE:
+            continue  # what was said and who said it belong together
         if match["wide"] or _ends_here(
             text[max(start, match.start() - _LOOK_BACK) : match.start()], match, words
         ):
@@ -188,7 +191,8 @@ def _bounded(sentence: str) -> list[str]:
 
 
 def _halved(text: str) -> list[str]:
-    """The text cut again and again near its middle, at a line's end if there is one, else at a comma or blank."""
+    """The text cut again and again near its middle, at a line's end if there is one, else at a comma or
+    blank."""
     if count_words(text) <= _PIECE_WORDS:
         return [text]
     middle = len(text) // 2

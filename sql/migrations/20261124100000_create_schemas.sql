@@ -47,13 +47,20 @@ create function gate.header(name text) returns text language sql stable set sear
   $$ select nullif(current_setting('request.headers', true), '')::json ->> lower(name) $$;
 comment on function gate.header is 'A header of the HTTP request, null if it was not sent.';
 
+create function private.refuse_write() returns trigger language plpgsql set search_path = '' as $$
+begin
+  raise insufficient_privilege using message = format('%I can be read only.', tg_table_name);
+end $$;
+comment on function private.refuse_write is
+  'Stands behind views that nobody may write. Without a trigger Postgres says that it cannot, before it asks who may, and PostgREST makes a 500 of that.';
+
 grant execute on function gate.claims(), gate.uid(), gate.header(text) to pgrest_anon, pgrest_auth, precis_definer;
 grant execute on function gate.refuse(int, text, text, text, jsonb) to precis_definer;
 
 notify pgrst, 'reload schema';
 
 -- migrate:down
-drop function gate.header(text), gate.uid(), gate.claims(), gate.refuse(int, text, text, text, jsonb);
+drop function private.refuse_write(), gate.header(text), gate.uid(), gate.claims(), gate.refuse(int, text, text, text, jsonb);
 drop schema gate, private;
 comment on schema public is 'standard public schema';
 revoke usage on schema public from pgrest_anon, pgrest_auth, precis_definer;

@@ -1,6 +1,6 @@
 -- The per-account event log that event streams read: a counter per account, whose row lock makes the order of numbers
 -- the order of commits.
--- Locks: SHARE ROW EXCLUSIVE on private.account, for its trigger.
+-- Locks: SHARE ROW EXCLUSIVE on private.account and private.session, for their triggers.
 
 -- migrate:up
 create table private.event_cursor (
@@ -97,6 +97,20 @@ begin
 end $$;
 comment on function private.append_events is 'Appends events and rings for the owners whom somebody watches.';
 
+create function private.tell_streams() returns trigger language plpgsql set search_path = '' as $$
+begin
+  -- Always, watched or not: it is rare, and a stream that is just opening must not fall between.
+  perform pg_notify('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
+                                                       else to_jsonb(old) ->> 'id' end || ':0');
+  return null;
+end $$;
+comment on function private.tell_streams is
+  'A session ended or an account was banned: its open streams are to ask the gate again, and close, within the second.';
+create trigger session_end_is_told after update of revoked_at or delete on private.session
+  for each row execute function private.tell_streams();
+create trigger account_ban_is_told after update of banned_at on private.account
+  for each row execute function private.tell_streams();
+
 alter function private.open_event_cursor() owner to precis_definer;
 alter function private.append_events(text, uuid[], uuid[], boolean) owner to precis_definer;
 
@@ -104,7 +118,9 @@ notify pgrst, 'reload schema';
 
 -- migrate:down
 drop trigger account_opens_event_cursor on private.account;
-drop function private.append_events(text, uuid[], uuid[], boolean), private.open_event_cursor();
+drop trigger account_ban_is_told on private.account;
+drop trigger session_end_is_told on private.session;
+drop function private.tell_streams(), private.append_events(text, uuid[], uuid[], boolean), private.open_event_cursor();
 drop view gate.event_cursor, gate.event;
 drop table private.event_ticket, private.event, private.event_cursor;
 notify pgrst, 'reload schema';

@@ -121,6 +121,8 @@ comment on column public.models.context_tokens is 'The longest input and output 
 comment on column public.models.capabilities is 'What the model server says the model can do.';
 comment on column public.models.available is 'Whether a model server answers for it now. Requests for one that is not wait.';
 grant select on public.models to pgrest_anon, pgrest_auth;
+create trigger models_are_read_only instead of insert or update or delete on public.models
+  for each row execute function private.refuse_write();
 
 notify pgrst, 'reload schema';
 

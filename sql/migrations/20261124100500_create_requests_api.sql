@@ -84,7 +84,8 @@ begin
   if asked is null then
     select * into model from private.model m where m.is_default;
     if not found then
-      perform gate.refuse(503, 'no_model', 'No worker has announced a model yet. Try again in a moment.',
+      -- Not 503: PostgREST takes that for a lost database, reconnects, and adds a Retry-After of its own.
+      perform gate.refuse(409, 'no_model', 'No worker has announced a model yet. Try again in a moment.',
                           headers => '{"Retry-After": "5"}');
     end if;
     return model;
@@ -312,6 +313,8 @@ comment on column public.partials.epoch is 'Which attempt wrote it: if it change
 comment on column public.partials.text is 'The text so far.';
 comment on column public.partials.n is 'How many pieces it came in.';
 grant select on public.partials to pgrest_auth;
+create trigger partials_are_read_only instead of insert or update or delete on public.partials
+  for each row execute function private.refuse_write();
 
 alter function private.insert_request() owner to precis_definer;
 alter function private.refuse_empty_insert() owner to precis_definer;

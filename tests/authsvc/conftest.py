@@ -1,5 +1,5 @@
 """Wires the fixtures that only these tests use."""
 
-from tests.authsvc.fix_service import service
+from tests.authsvc.fix_service import service, stops_at_once
 
-__all__ = ["service"]
+__all__ = ["service", "stops_at_once"]

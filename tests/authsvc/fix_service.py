@@ -54,7 +54,7 @@ class Service:
     settings: Settings
     database: Database
     http: aiohttp.ClientSession
-    task: asyncio.Task[None]
+    lifecycle: Lifecycle
 
     @property
     def url(self) -> str:
@@ -132,6 +132,7 @@ def settings(database: Database, folder: Path, **changed: object) -> Settings:
         "admin_listen": f"127.0.0.1:{free_port()}",
         "master_key": MASTER_KEY,
         "bcrypt_cost": 4,
+        "bcrypt_threads": 4,
         "trusted_proxies": "127.0.0.1",
         **changed,
     }
@@ -154,10 +155,16 @@ async def running(database: Database, folder: Path, **changed: object) -> AsyncI
         task.result()
     try:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
-            yield Service(chosen, database, http, task)
+            yield Service(chosen, database, http, lifecycle)
     finally:
         lifecycle.stopping.set()
         await task
+
+
+@pytest.fixture(autouse=True)
+def stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No client of these tests sends anything while the service stops; chassis tests the linger."""
+    monkeypatch.setattr("chassis.serving.LINGER_SECONDS", 0.0)
 
 
 @pytest.fixture

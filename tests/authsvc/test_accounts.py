@@ -1,6 +1,7 @@
 """Registering and logging in."""
 
 import asyncio
+import json
 from pathlib import Path
 from uuid import UUID
 
@@ -40,7 +41,7 @@ async def test_a_registration_is_a_session(service: Service) -> None:
 async def test_the_database_honours_the_token_and_no_longer_after_log_out(service: Service) -> None:
     answer = await service.register()
     fault = "select gate.token_fault(%s::jsonb)"
-    claims = __import__("json").dumps(answer.claims)
+    claims = json.dumps(answer.claims)
     assert service.query(fault, claims) == [(None,)]
     await service.post("/auth/logout", {"refresh_token": answer.json["refresh_token"]})
     assert service.query(fault, claims) == [("ended",)]
@@ -76,9 +77,8 @@ async def test_every_reason_not_to_log_in_looks_the_same(service: Service) -> No
     service.query("update private.account set banned_at = now() where email_key like 'banned@%%'")
     service.query("update private.account set password_hash = null where email_key like 'oauth@%%'")
     service.query("update private.account set password_hash = 'x' where email_key like 'broken@%%'")
-    service.query(
-        "update private.account set password_hash = '$2b$31$' || repeat('a', 53) where email_key like 'costly@%%'"
-    )
+    costly = "$2b$31$" + "a" * 53
+    service.query("update private.account set password_hash = %s where email_key like 'costly@%%'", costly)
     answers = [await service.log_in(email, "not the password") for email in (*emails.values(), new_email())]
     assert {answer.status for answer in answers} == {401}
     assert all(shape(answer) == shape(answers[0]) for answer in answers)
@@ -101,28 +101,27 @@ async def test_hashes_that_cannot_be_used_open_nothing_even_for_the_right_passwo
         assert (await service.log_in("ada@example.org")).code == "invalid_credentials"
 
 
-@pytest.mark.parametrize(
-    ("registered", "typed", "status"),
-    [
-        ("velvet harbour caf\u00e9", "velvet harbour cafe\u0301", 200),
-        (" velvet harbour cafe ", " velvet harbour cafe ", 200),
-        (" velvet harbour cafe ", "velvet harbour cafe", 401),
-        ("velvet harbour cafe", "Velvet harbour cafe", 401),
-        ("🐙🌍🎷🍕🚲📚🧊🌵" * 8, "🐙🌍🎷🍕🚲📚🧊🌵" * 8, 200),
-        (
-            "velvet harbour quiet nine " * 3,
-            "velvet harbour quiet nine " * 2 + "velvet harbour quiet ten  ",
-            401,
-        ),
-        ("'; drop table private.account; --", "'; drop table private.account; --", 200),
-        ("%s $1 {0} \\x00 velvet harbour", "%s $1 {0} \\x00 velvet harbour", 200),
-    ],
-)
-async def test_a_password_is_taken_as_it_is_written(
-    service: Service, registered: str, typed: str, status: int
-) -> None:
-    assert (await service.register("ada@example.org", registered)).status == 201
-    assert (await service.log_in("ada@example.org", typed)).status == status
+AS_WRITTEN = [
+    ("velvet harbour caf\u00e9", "velvet harbour cafe\u0301", 200),
+    (" velvet harbour cafe ", " velvet harbour cafe ", 200),
+    (" velvet harbour cafe ", "velvet harbour cafe", 401),
+    ("velvet harbour cafe", "Velvet harbour cafe", 401),
+    ("🐙🌍🎷🍕🚲📚🧊🌵" * 8, "🐙🌍🎷🍕🚲📚🧊🌵" * 8, 200),
+    (
+        "velvet harbour quiet nine " * 3,
+        "velvet harbour quiet nine " * 2 + "velvet harbour quiet ten  ",
+        401,
+    ),
+    ("'; drop table private.account; --", "'; drop table private.account; --", 200),
+    ("%s $1 {0} \\x00 velvet harbour", "%s $1 {0} \\x00 velvet harbour", 200),
+]
+
+
+async def test_a_password_is_taken_as_it_is_written(service: Service) -> None:
+    for registered, typed, status in AS_WRITTEN:
+        email = new_email()
+        assert (await service.register(email, registered)).status == 201
+        assert (await service.log_in(email, typed)).status == status, (registered, typed)
 
 
 async def test_addresses_with_sql_in_them_are_stored_literally(service: Service) -> None:

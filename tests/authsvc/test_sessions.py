@@ -96,22 +96,22 @@ async def test_a_token_from_the_future_is_refused_and_ends_nothing(service: Serv
     assert service.query(STATE) == [(0, False, None)]
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ("update private.session set idle_expires_at = now()", "session_expired"),
-        ("update private.session set expires_at = now()", "session_expired"),
-        ("update private.session set revoked_at = now(), revoke_reason = 'logout'", "session_revoked"),
-        ("update private.account set banned_at = now()", "session_revoked"),
-        ("update private.account set password_changed_at = now() + interval '1 s'", "session_revoked"),
-        ("delete from private.account", "refresh_token_invalid"),
-    ],
-)
-async def test_a_session_that_has_ended_is_not_refreshed(service: Service, change: str, code: str) -> None:
-    token = (await service.register()).json["refresh_token"]
-    service.query(change)
-    answer = await service.refresh(token)
-    assert (answer.status, answer.code) == (401, code)
+ENDINGS = {
+    "update private.session set idle_expires_at = now()": "session_expired",
+    "update private.session set expires_at = now()": "session_expired",
+    "update private.session set revoked_at = now(), revoke_reason = 'logout'": "session_revoked",
+    "update private.account set banned_at = now()": "session_revoked",
+    "update private.account set password_changed_at = now() + interval '1 s'": "session_revoked",
+    "delete from private.account": "refresh_token_invalid",
+}
+
+
+async def test_a_session_that_has_ended_is_not_refreshed(service: Service) -> None:
+    for change, code in ENDINGS.items():
+        token = (await service.register()).json["refresh_token"]
+        service.query(change)
+        answer = await service.refresh(token)
+        assert (answer.status, answer.code) == (401, code), change
 
 
 async def test_one_kind_of_token_is_never_taken_for_the_other(service: Service) -> None:
@@ -131,29 +131,26 @@ async def test_refreshing_is_limited_per_session(service: Service) -> None:
     assert (await service.refresh(other)).status == 200
 
 
-@pytest.mark.parametrize(
-    ("scope", "left"),
-    [({}, {"second", "third"}), ({"scope": "local"}, {"second", "third"}), ({"scope": "others"}, {"first"}), ({"scope": "global"}, set())],
-)  # fmt: skip
-async def test_a_log_out_ends_what_it_says_and_nothing_else(
-    service: Service, scope: Any, left: set[str]
-) -> None:
-    email = new_email()
-    sessions = {"first": (await service.register(email)).json}
-    sessions |= {name: (await service.log_in(email)).json for name in ("second", "third")}
-    stranger = (await service.register()).json
-    for _ in range(2):  # twice is no error
-        answer = await service.post(
-            "/auth/logout", {"refresh_token": sessions["first"]["refresh_token"], **scope}
-        )
-        assert (answer.status, answer.json) == (204, None)
-    alive = {
-        name
-        for name, tokens in sessions.items()
-        if (await service.refresh(tokens["refresh_token"])).status == 200
-    }
-    assert alive == left
-    assert (await service.refresh(stranger["refresh_token"])).status == 200
+LEFT_AFTER: list[tuple[dict[str, str], set[str]]] = [
+    ({}, {"second", "third"}),
+    ({"scope": "local"}, {"second", "third"}),
+    ({"scope": "others"}, {"first"}),
+    ({"scope": "global"}, set()),
+]
+
+
+async def test_a_log_out_ends_what_it_says_and_nothing_else(service: Service) -> None:
+    stranger = (await service.register()).json["refresh_token"]
+    for scope, left in LEFT_AFTER:
+        email = new_email()
+        tokens = {"first": (await service.register(email)).json["refresh_token"]}
+        tokens |= {name: (await service.log_in(email)).json["refresh_token"] for name in ("second", "third")}
+        for _ in range(2):  # twice is no error
+            answer = await service.post("/auth/logout", {"refresh_token": tokens["first"], **scope})
+            assert (answer.status, answer.json) == (204, None)
+        alive = {name for name, token in tokens.items() if (await service.refresh(token)).status == 200}
+        assert alive == left, scope
+    assert (await service.refresh(stranger)).status == 200
 
 
 async def test_an_access_token_logs_out_as_well_and_twice(service: Service) -> None:
@@ -196,10 +193,8 @@ async def test_sessions_that_ended_a_month_ago_are_removed(database: Database, t
         service.query(
             "update private.session set idle_expires_at = now() - interval '31 d' where id = %s", ids[0]
         )
-        service.query(
-            "update private.session set revoked_at = now() - interval '31 d', revoke_reason = 'logout' where id = %s",
-            ids[1],
-        )
+        revoke = "update private.session set revoked_at = now() - interval '31 d', revoke_reason = 'logout'"
+        service.query(f"{revoke} where id = %s", ids[1])
     async with running(database, tmp_path) as service:  # housekeeping starts with the service
         await service.until("select true from private.session having count(*) = 1")
         assert service.query("select id from private.session") == [(ids[2],)]

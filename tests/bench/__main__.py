@@ -67,7 +67,7 @@ def every_slot_busy(stack: Stack) -> Iterator[None]:
     """The worker's one slot is taken by a request whose answer comes slowly."""
     with stack.faults({"match": {}, **BUSY}):
         asyncio.run(insert_long(stack))
-        stack.until("select from private.job where state = 'running'")
+        stack.until("select 1 from private.job where state = 'running'")
         yield
 
 

@@ -1,6 +1,7 @@
 """Listening and stopping: every kind of address, sockets from systemd, and no request lost at a stop."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -15,14 +16,16 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from chassis import serving
 from chassis.serving import activated_fd, parse_address, serve
-from tests.chassis.client import app_of
+from tests.chassis.client import app_of, dialogue
 
 SERVICE = """
 import asyncio, sys
 from aiohttp import web
+from structlog.testing import capture_logs
 from chassis.http import application, serve
 from chassis.service import run
 async def answer(request):
@@ -126,6 +129,23 @@ def test_an_activated_socket_is_found_by_its_name_if_it_is_meant_for_us() -> Non
     assert [activated_fd(name, environ) for name in ("auth", "admin", "more", "x")] == [3, 4, None, None]
     assert activated_fd("auth", environ | {"LISTEN_PID": "1"}) is None
     assert activated_fd("auth", {}) is None
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: " + b"x" * 60_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_in_our_shape_and_told_in_one_quiet_line(sent: bytes) -> None:
+    with capture_logs() as lines:
+        async with serve(app_of(web.get("/", fine)), "127.0.0.1:0", name="test") as url:
+            answer = await asyncio.wait_for(dialogue(url, sent), 20)
+    assert answer.split()[1] == b"400"
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "malformed_request"
+    assert [line["log_level"] for line in lines if line["event"] == "http.malformed"] == ["info"]
 
 
 async def test_a_request_in_flight_at_the_stop_gets_its_answer_and_hears_that_it_was_the_last() -> None:

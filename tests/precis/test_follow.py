@@ -26,8 +26,8 @@ def change(state: str) -> bytes:
     return event("change", {"id": ID, "kind": "request", "row": row(state)})
 
 
-def row(state: str) -> dict[str, Any]:
-    return {"id": ID, "state": state}
+def row(state: str, second: int = 1) -> dict[str, Any]:
+    return {"id": ID, "state": state, "updated_at": f"2026-01-01T00:00:0{second}+00:00"}
 
 
 def partial(start: int, text: str, epoch: int = 1) -> bytes:
@@ -118,6 +118,11 @@ async def test_a_new_attempt_starts_its_text_anew_and_a_repeated_piece_adds_noth
     assert await seen(streams(*chunks), answers("running")) == [
         "running", '"Old text"', '"New"', '"New"', '"Newer"', "done",
     ]  # fmt: skip
+
+
+async def test_an_event_that_was_overtaken_by_an_answer_is_not_told() -> None:
+    stale = event("change", {"id": ID, "kind": "request", "row": row("queued", 0)})
+    assert await seen(streams(stale, change("done")), answers("running")) == ["running", "done"]
 
 
 async def test_without_a_stream_the_row_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

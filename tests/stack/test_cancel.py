@@ -61,7 +61,7 @@ async def test_deleting_a_running_request_closes_its_model_call_and_leaves_nothi
             await call_is_closed(stack, before)
         assert answer.status in (200, 204)
         assert await ada.row(request) is None
-    assert stack.query("select from private.partial where request_id = %s", request) == []
+    assert stack.query("select 1 from private.partial where request_id = %s", request) == []
 
 
 async def test_a_cancelled_request_runs_to_its_end_when_it_is_tried_again(stack: Stack) -> None:

@@ -50,7 +50,7 @@ async def test_who_has_no_stream_reads_the_text_so_far_from_partials(stack: Stac
         with stack.faults(SLOWLY):
             request = (await ada.insert(story(40), target_words=150))["id"]
             await ada.until(request, "running")
-            stack.until("select from private.partial where request_id = %s", request)
+            stack.until("select 1 from private.partial where request_id = %s", request)
             so_far = await ada.partial(request)
             row = await ada.until(request, "done")
         assert so_far in row["result"]

@@ -30,7 +30,7 @@ async def test_all_parts_recover_by_themselves_when_postgres_restarts(own_postgr
     async with stack.sign_up() as ada:
         with stack.faults(SLOWLY):
             running = (await ada.insert(story(40), target_words=150))["id"]
-            stack.until("select from private.partial where request_id = %s", running)
+            stack.until("select 1 from private.partial where request_id = %s", running)
             waiting = (await ada.insert(story(5), run_at="2030-01-01T00:00:00Z"))["id"]
             stack.database.cluster.stop("immediate")
             stack.database.cluster.start()

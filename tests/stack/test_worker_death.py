@@ -16,7 +16,7 @@ RESCUE_SECONDS = 16.0
 async def running(stack: Stack, client: Client) -> str:
     """A request in the middle of its model call."""
     request = str((await client.insert(story(40), target_words=300))["id"])
-    stack.until("select from private.partial where request_id = %s", request)
+    stack.until("select 1 from private.partial where request_id = %s", request)
     return request
 
 
@@ -31,7 +31,7 @@ async def test_a_killed_workers_request_runs_again_within_sixteen_seconds(own_st
             own_stack.work.kill()
             killed_at = time.monotonic()
             own_stack.work.start()
-            own_stack.until("select from private.job where request_id = %s and epoch >= 2", request)
+            own_stack.until("select 1 from private.job where request_id = %s and epoch >= 2", request)
             waited = time.monotonic() - killed_at
         done = await events.state(request, "done")
     assert waited < RESCUE_SECONDS

@@ -16,7 +16,7 @@ Row = dict[str, Any]
 RETRIES = 6
 RETRY_FIRST_SECONDS = 0.2
 EXPIRY_MARGIN_SECONDS = 30
-COLUMNS = "id,task,state,progress,result,checks,engine,model,error_code,error_message,created_at,finished_at"
+COLUMNS = "id,task,state,progress,result,checks,engine,model,error_code,error_message,updated_at"
 
 
 @dataclass(frozen=True, slots=True)

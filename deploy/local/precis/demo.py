@@ -2,10 +2,8 @@
 long it took."""
 
 import asyncio
+import textwrap
 from pathlib import Path
-
-from rich.padding import Padding
-from rich.text import Text
 
 from precis.ask import Question, about, ask, read_text
 from precis.client import Client
@@ -32,15 +30,15 @@ async def run(client: Client, checkout: Path, screen: Screen) -> None:
             raise RequestFailed(
                 row["error_code"] or row["state"], row["error_message"] or f"The request was {row['state']}."
             )
-        body, left = _head(row["result"].strip())
-        screen.console.print(Padding(Text(body), (0, 2)), soft_wrap=False)
-        if left:
-            screen.note(f"... and {left} more lines")
+        for line in excerpt(row["result"].strip(), screen.console.width):
+            screen.say(f"  {line}".rstrip())
         screen.say("")
         screen.note(about(question, shown, row))
         screen.note(" → ".join(f"{state} {seconds:.2f} s" for state, seconds in shown.states))
 
 
-def _head(text: str) -> tuple[str, int]:
-    lines = text.splitlines()
-    return "\n".join(lines[:SHOWN_LINES]), max(0, len(lines) - SHOWN_LINES)
+def excerpt(text: str, width: int) -> list[str]:
+    """The first lines, as a terminal of this width breaks them."""
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, max(20, width - 4)) or [""]]
+    more = len(lines) - SHOWN_LINES
+    return [*lines[:SHOWN_LINES], f"... and {more} more lines"] if more > 0 else lines

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -49,6 +50,7 @@ class Follower:
     client: Client
     _stream: aiohttp.ClientResponse | None = None
     _texts: dict[str, _Text] = field(default_factory=dict)
+    _seen: dict[str, datetime] = field(default_factory=dict)
 
     async def open(self) -> None:
         """Opens the stream, or leaves it be: asking works as well."""
@@ -87,7 +89,8 @@ class Follower:
 
     async def _ask(self, pending: set[str]) -> AsyncIterator[Changed | Writing]:
         for row in await self.client.fetch(pending):
-            yield self._changed(row, pending)
+            if self._is_news(row, pending):
+                yield Changed(row)
         if pending and self._stream is None:
             for piece in await self.client.partials(pending):
                 yield Writing(piece["request_id"], piece["text"])
@@ -99,7 +102,8 @@ class Follower:
             async for event, data in messages(self._stream.content):
                 if event == "change" and data.get("id") in pending:
                     for row in [data["row"]] if data.get("row") else await self.client.fetch({data["id"]}):
-                        yield self._changed(row, pending)
+                        if self._is_news(row, pending):
+                            yield Changed(row)
                 elif event == "partial" and data.get("id") in pending:
                     yield Writing(data["id"], self._texts.setdefault(data["id"], _Text()).add(data))
                 elif event == "tombstone" and data.get("id") in pending:
@@ -112,10 +116,15 @@ class Follower:
             pass
         self.close()
 
-    def _changed(self, row: Row, pending: set[str]) -> Changed:
+    def _is_news(self, row: Row, pending: set[str]) -> bool:
+        """Events and answers cross each other: what is older than the last thing seen is not told again."""
         if row["state"] in FINAL:
             pending.discard(row["id"])
-        return Changed(row)
+        at = datetime.fromisoformat(row["updated_at"])
+        if at < self._seen.get(row["id"], at):
+            return False
+        self._seen[row["id"]] = at
+        return True
 
 
 async def messages(lines: aiohttp.StreamReader) -> AsyncIterator[tuple[str, dict[str, Any]]]:

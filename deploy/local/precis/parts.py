@@ -81,7 +81,7 @@ async def _ask_postgres(superuser_url: str) -> Readiness:
     try:
         version = await database.answers(superuser_url)
     except psycopg.OperationalError as error:
-        refused = "Connection refused" in str(error)
-        return Readiness(False, "does not answer" if refused else str(error).strip().splitlines()[0])
+        _, fatal, reason = str(error).partition("FATAL:")
+        return Readiness(False, reason.strip().splitlines()[0] if fatal else "does not answer")
     info = psycopg.conninfo.conninfo_to_dict(superuser_url)
     return Readiness(True, f"PostgreSQL {version} on {info.get('host')}:{info.get('port', 5432)}")

@@ -149,6 +149,9 @@ class _Starter:
         if ollama:
             self._screen.note(f"Ollama at {ollama.url} serves {', '.join(ollama.models)}")
         else:
+            self._screen.note(
+                "no Ollama with a model answers: the built-in engine copies the sentences that say most"
+            )
             await self._start(ENGINE, parts.service(self._layout, "listener", "engine"))
         return ollama
 

@@ -3,17 +3,16 @@ record but for process ids."""
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import aiohttp
 import psycopg
-from rich.table import Table
 from rich.text import Text
 
 from precis import database, parts
 from precis.layout import Layout
-from precis.screen import Screen
+from precis.screen import NAME_WIDTH, Screen
 from precis.settings import StackSettings
 from precis.state import State, is_held
 
@@ -37,17 +36,17 @@ class PartStatus:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What the database says about the work."""
+    """What the database says about the work; empty if it says nothing."""
 
-    queue: dict[str, int]
-    workers: list[dict[str, Any]]
-    models: list[dict[str, Any]]
+    queue: dict[str, int] = field(default_factory=dict)
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=list)
 
 
 async def run(layout: Layout, settings: StackSettings, screen: Screen, *, as_json: bool) -> int:
     state = State.read(layout.state) if is_held(layout.lock) else State()
     found = await ask(settings, state)
-    contents = await read_contents(settings.owner_url) if found[0].ready else Contents({}, [], [])
+    contents = await read_contents(settings.owner_url) if found[0].ready else Contents()
     if as_json:
         print(json.dumps(document(settings, state, found, contents), indent=2))
     else:
@@ -88,7 +87,7 @@ async def read_contents(owner_url: str) -> Contents:
             workers = await (await connection.execute(WORKERS)).fetchall()
             models = await (await connection.execute(MODELS)).fetchall()
     except psycopg.Error:
-        return Contents({}, [], [])
+        return Contents()
     return Contents(
         queue={str(state): int(str(count)) for state, count in queue},
         workers=[dict(zip(("name", "alive", "draining", "running"), row, strict=True)) for row in workers],
@@ -100,31 +99,25 @@ async def read_contents(owner_url: str) -> Contents:
 
 
 def show(screen: Screen, found: list[PartStatus], contents: Contents, *, is_up: bool) -> None:
-    table = Table.grid(padding=(0, 2))
     for part in found:
-        mark = Text("✓", "green") if part.ready else Text("✗", "red")
-        table.add_row(
-            "",
-            mark,
-            part.name,
-            Text(str(part.pid or ""), "dim"),
-            Text(part.detail, "" if part.ready else "red"),
-        )
-    screen.console.print(table)
-    if not is_up:
-        screen.say("\nNot running here. Start it with `make up`.")
-        return
-    queue = ", ".join(f"{count} {state}" for state, count in contents.queue.items()) or "no requests yet"
-    workers = [f"{worker['name']} ({_worker(worker)})" for worker in contents.workers]
-    models = [f"{model['name']} ({_model(model)})" for model in contents.models]
+        mark = ("✓", "green") if part.ready else ("✗", "red")
+        pid, detail = (f"{part.pid or '':>8}", "dim"), (part.detail, "" if part.ready else "red")
+        line = Text.assemble("  ", mark, f" {part.name:<{NAME_WIDTH}}", pid, "  ", detail)
+        line.rstrip()
+        screen.console.print(line)
     screen.say("")
-    screen.pairs(
-        [
-            ("requests", queue),
-            ("workers", ", ".join(workers) or "none"),
-            ("models", ", ".join(models) or "none"),
-        ]
-    )
+    if not is_up:
+        screen.say("Not running here. Start it with `make up`.")
+    elif found[0].ready:
+        screen.pairs(_work(contents))
+
+
+def _work(contents: Contents) -> list[tuple[str, str]]:
+    queue = (f"{count} {state}" for state, count in contents.queue.items())
+    workers = (f"{worker['name']} ({_worker(worker)})" for worker in contents.workers)
+    models = (f"{model['name']} ({_model(model)})" for model in contents.models)
+    named = (("requests", queue), ("workers", workers), ("models", models))
+    return [(name, ", ".join(items) or "none") for name, items in named]
 
 
 async def _ask(name: str, probe: parts.Probe, state: State) -> PartStatus:

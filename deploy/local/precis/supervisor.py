@@ -12,7 +12,7 @@ from precis.faults import EXIT_CONFIG, PartFailed
 from precis.process import Command, birth, ending, last_lines, send, spawn
 from precis.state import Record, State
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.1
 PROBE_SECONDS = 3.0
 START_SECONDS = 60.0
 GRACE_SECONDS = 15.0  # the worker hands its work back within work.drain_seconds

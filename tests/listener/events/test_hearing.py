@@ -24,7 +24,7 @@ async def test_a_killed_listen_connection_is_replaced_and_nothing_missed(
     ann = tokens.person()
     async with events.stream(ann) as client:
         with rows.database.connect() as killer, killer.transaction():
-            killer.execute(f"select pg_terminate_backend(pid, 5000) from ({LISTENER}) l")  # type: ignore[arg-type]
+            killer.execute(f"select pg_terminate_backend(pid, 5000) from ({LISTENER}) l")
             request = insert_as(killer, ann)
         assert (await client.next("change")).data["id"] == str(request)
         rows.start(request)
@@ -117,7 +117,7 @@ async def test_after_a_reconnect_watches_are_set_anew(events: Service, tokens: T
     ann = tokens.person()
     async with events.stream(ann) as client:
         rows.execute("update private.event_cursor set watched_until = '-infinity'")  # as if failed over
-        rows.execute(f"select pg_terminate_backend(pid, 5000) from ({LISTENER}) l")  # type: ignore[arg-type]
+        rows.execute(f"select pg_terminate_backend(pid, 5000) from ({LISTENER}) l")
         await renewal(rows, ann.account)
         request = rows.insert(ann)
         assert (await client.next("change")).data["id"] == str(request)
@@ -186,7 +186,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 async def renewal(rows: Rows, owner: object) -> None:
     """Wait until the owner's watch has been moved on."""
-    statement = "select watched_until from private.event_cursor where owner = %s"
+    statement = "select watched_until::text from private.event_cursor where owner = %s"
     before = rows.execute(statement, owner)
     async with asyncio.timeout(PATIENCE_SECONDS):
         while rows.execute(statement, owner) == before:

@@ -12,12 +12,14 @@ from tests.listener.text.corpus import CORPUS, Sample
 
 (BRIDGE,) = (sample.text for sample in CORPUS if sample.name == "en_bridge")
 GOOD = (
-    "The Harlow Bridge will close to all traffic from 4 March for eleven months while its corroded cables are "
-    "replaced, at a cost of 38 million pounds. Inspectors found that 14 of the 62 cables had lost more than a "
-    "fifth of their strength. The bridge carries 24,000 vehicles a day, and drivers face a detour of 19 miles."
+    "The Harlow Bridge will close to all traffic from 4 March for eleven months while its corroded cables "
+    "are replaced, at a cost of 38 million pounds. Inspectors found that 14 of the 62 cables had lost more "
+    "than a fifth of their strength. The bridge carries 24,000 vehicles a day, and drivers face a detour of "
+    "19 miles."
 )
 NAMES = {
-    "length", "language", "numbers", "names", "quotes", "novelty", "repetition", "negation", "coverage", "refusal",
+    "length", "language", "numbers", "names", "quotes", "novelty", "repetition", "negation", "coverage",
+    "refusal",
 }  # fmt: skip
 
 
@@ -52,7 +54,7 @@ def test_a_good_paraphrase_passes_all_checks() -> None:
         ("length", GOOD.partition(".")[0] + "."),
         (
             "language",
-            "Die Brücke von Harlow wird ab dem 4. März für elf Monate für den Verkehr gesperrt, weil die Kabel rosten.",
+            "Die Brücke von Harlow wird ab dem 4. März für elf Monate für Autos gesperrt, weil Kabel rosten.",
         ),
         ("numbers", GOOD.replace("38", "83")),
         ("names", GOOD.replace("Inspectors", "Mr Peter Zorn")),
@@ -81,8 +83,10 @@ def test_a_summary_of_the_beginning_alone_fails_coverage() -> None:
 
 
 def test_shortening_that_loses_its_negations_is_seen() -> None:
-    source = "He did not sign. She could not come. They never paid, and nobody may enter without a key. It is cold."
-    output = "He signed. She came. They paid, and all enter with a key. It is cold."
+    source = (
+        "He did not sign. She could not come. They never paid. Nobody may enter without a key. It is cold."
+    )
+    output = "He signed. She came. They paid. All enter with a key. It is cold."
     report = checks.run(source=source, output=output, task="shorten", target_ratio=0.8)
     assert report["negation"]["ok"] is False
 

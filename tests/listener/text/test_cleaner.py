@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from listener.text.cleaner import Cleaner, clean
 
 CASES = {
-    "<think>hm\nlong</think>\n\nSure! Here is the summary:\n\nIt costs 3 < 4 pounds.\n\nLet me know if you need more.": (
+    "<think>hm\nlong</think>\n\nSure! Here is the summary:\n\nIt costs 3 < 4 pounds.\n\nLet me know!": (
         "It costs 3 < 4 pounds."
     ),
     "all of this was thought</think>The answer.\nMore.": "The answer.\nMore.",
@@ -16,7 +16,7 @@ CASES = {
     "Text.\n\n```python\nx\n```": "Text.\n\n```python\nx\n```",
     "**Summary:** The bridge.": "The bridge.",
     "## Summary\n\nThe bridge.": "The bridge.",
-    "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>The bridge.<|return|>": (
+    "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>The bridge.": (
         "The bridge."
     ),
     "Zusammenfassung:\nDie Brücke.\n\n(12 Wörter)": "Die Brücke.",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from listener.text.language import detect_language, likely_languages
+from listener.text.language import base_language, detect_language, likely_languages
 from tests.listener.text.corpus import CORPUS, Sample
 
 
@@ -18,3 +18,8 @@ def test_a_text_of_fewer_than_forty_letters_has_no_language() -> None:
 
 def test_the_second_guess_is_given_too() -> None:
     assert len(likely_languages("Dies ist ein Satz, der lang genug ist, um erkannt zu werden.")) == 2
+
+
+@pytest.mark.parametrize(("tag", "base"), [("pt-BR", "pt"), ("zh-Hant-TW", "zh"), ("nb", "no"), ("EN", "en")])
+def test_a_tag_is_brought_to_its_language(tag: str, base: str) -> None:
+    assert base_language(tag) == base

@@ -23,6 +23,12 @@ def test_prose_is_no_loop(sample: Sample) -> None:
     assert not looping(sample.text)
 
 
+def test_a_copy_of_a_source_that_repeats_itself_is_no_loop() -> None:
+    table = "\n".join(f"| {n} | not measured | not measured | not measured |" for n in range(99))
+    assert looping(table)
+    assert not looping("Some words before.\n" + table, source=f"# Table\n\n{table}\n\nEnd.")
+
+
 def test_only_whole_sentences_said_twice_are_named() -> None:
     text = "The bridge will close soon. Yes. Yes. It is old and long. The bridge will close soon."
     assert repeated_sentences(text) == ["The bridge will close soon."]

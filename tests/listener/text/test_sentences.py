@@ -50,8 +50,7 @@ def test_chinese_sentences_touch_each_other() -> None:
         "今天天气很好。",
         "我们去公园了！",
         "真的吗？",
-        "“你好。”",
-        "他说。",
+        "“你好。”他说。",
     ]
 
 

@@ -28,8 +28,7 @@ def test_every_paragraph_keeps_its_first_sentence(sample: Sample) -> None:
 
 def test_headings_items_code_quotes_and_links_stay() -> None:
     text = (
-        MEMO
-        + "\n```\nmake restore\n```\n\n> Nobody tests it.\n\nSee [the plan](https://example.org/plan) for more.\n"
+        MEMO + "\n```\nmake restore\n```\n\n> Nobody tests it.\n\nSee [the plan](https://example.org/plan).\n"
     )
     before, after = split_blocks(text), split_blocks(shorten(text, ratio=0.5).text)
     for kind in ("heading", "code", "quote"):
@@ -48,7 +47,7 @@ def test_rules_alone_are_enough_where_they_reach_the_ratio() -> None:
 
 def test_a_sentence_said_twice_is_said_once() -> None:
     said = "The bridge will be closed until the end of the year."
-    text = f"{said} Drivers must take the road through Melford.\n\nThe ferry runs every hour. {said} It is free.\n"
+    text = f"{said} Drivers must take the road through Melford.\n\nThe ferry is free. {said} It is small.\n"
     assert shorten(text, ratio=0.75).text.count(said) == 1
 
 
@@ -71,7 +70,7 @@ def test_the_pieces_make_up_the_text() -> None:
 
 
 def test_sentences_with_figures_outlive_those_without() -> None:
-    text = "We met. The harbour cost 41 million euros in 2019. People talked about this and that thing. It ended."
+    text = "We met. The harbour cost 41 million euros in 2019. People talked about this and that. It ended."
     assert "41 million" in shorten(text, ratio=0.6).text
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from listener.text.tokens import estimate_tokens, script_of
 
-# Characters per token of the least efficient of four measured tokenizers; the estimate must not be below what it gives.
+# Characters per token of the least efficient of four measured tokenizers; the estimate must not be below what
+# it gives.
 WORST = {
     "The county council said on Tuesday that the bridge will close to all traffic. ": 4.7,
     "Der Gemeinderat hat am Montagabend über den Umbau des Stadtwaldes beschlossen. ": 3.6,

@@ -32,7 +32,8 @@ def test_alike_sentences_are_nearer_than_others() -> None:
 def test_the_same_vector_comes_out_of_another_process() -> None:
     code = (
         "from listener.text.vectors import *; import hashlib;"
-        "print(hashlib.sha256(sentence_vectors([terms('the old bridge'), terms('is closed')]).tobytes()).hexdigest())"
+        "rows = sentence_vectors([terms('the old bridge'), terms('is closed')]);"
+        "print(hashlib.sha256(rows.tobytes()).hexdigest())"
     )
     found = {
         subprocess.run(

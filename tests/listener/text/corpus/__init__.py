@@ -9,7 +9,8 @@ _FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A text and what an extract of about `words` words must hold: `hits` of `facts`, each in any spelling."""
+    """A text and what an extract of about `words` words must hold: `hits` of `facts`, each in any
+    spelling."""
 
     name: str
     text: str

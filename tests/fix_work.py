@@ -1,0 +1,184 @@
+"""The worker's side of a real database: jobs asked for by people, workers that claim them by hand, whole workers.
+
+`desk` is where people ask and rows are looked at; `desk.worker()` is a claimant with leased slots and a connection of
+its own; `desk.working(hosts)` runs the real service in this process.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from chassis.database import connect
+from chassis.service import Lifecycle
+from listener import queue, registry, service
+from listener.lines import GUARD
+from listener.queue import Claimant, Claimed, Want
+from listener.registry import Served
+from listener.settings import WorkSettings
+from tests.fix_postgres import Database, free_port
+from tests.sql.acting import acting, ask, sign_up
+
+PATIENCE_SECONDS = 20.0
+LOOK_AGAIN_SECONDS = 0.005
+MANY = 1000
+TEXT = (
+    "The bridge over the river will close in March. Its cables are corroded, the council said. Work on the bridge"
+    " will cost 38 million pounds. The ferry will carry walkers over the river. A cat slept on a wall. Drivers must"
+    " take the road through Melford, a detour of 19 miles. The bakery on the corner sells bread from six in the"
+    " morning. Engineers found the damage in a routine inspection last autumn. The repairs should take two years."
+)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """A worker moved by the test: every call is one statement."""
+
+    connection: "asyncpg.Connection[Any]"
+    claimant: Claimant
+
+    async def claim(self, *models: int, free: int = MANY, around: bool = False, floor: int = queue.LOWEST_TAG) -> list[Claimed]:
+        wants = [Want(model, free, floor) for model in models]
+        return await queue.claim(self.connection, self.claimant, wants, deadline_seconds=60, around=around)
+
+    async def claim_one(self, model: int) -> Claimed:
+        (claimed,) = await self.claim(model, free=1)
+        return claimed
+
+    async def finish(self, job: Claimed, body: str = "Short.") -> bool:
+        return await queue.finish(self.connection, job.job_id, job.epoch, body=body, checks={}, engine={})
+
+    async def renew(self, *claims: Claimed, models: Sequence[int] = (), leaving: bool = False) -> registry.Pulse:
+        held = [(claim.job_id, claim.epoch) for claim in claims]
+        return await registry.renew(self.connection, self.claimant, leaving=leaving, models=models, claims=held)
+
+
+@dataclass
+class Desk:
+    """People, models, jobs; and what became of them."""
+
+    database: Database
+    open: contextlib.AsyncExitStack
+    counter: Iterator[int] = field(default_factory=lambda: iter(range(MANY)))
+
+    def query(self, sql: LiteralString, *arguments: object) -> list[tuple[Any, ...]]:
+        """As the superuser, past row security."""
+        with self.database.connect() as connection:
+            cursor = connection.execute(sql, arguments)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    async def until(self, sql: LiteralString, *arguments: object, within: float = PATIENCE_SECONDS) -> tuple[Any, ...]:
+        """Waits until the query finds a row, and returns it."""
+        async with asyncio.timeout(within):
+            while not (rows := await asyncio.to_thread(self.query, sql, *arguments)):
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        return rows[0]
+
+    def person(self) -> UUID:
+        return sign_up(self.database)
+
+    def ask(self, person: UUID, text: str = TEXT, **columns: object) -> UUID:
+        """A request inserted as a client would; of the default model unless `model` names one."""
+        with acting(self.database, person) as connection:
+            return ask(connection, text=text, **columns)
+
+    def ask_many(self, person: UUID, count: int, **columns: object) -> list[UUID]:
+        with acting(self.database, person) as connection:
+            return [ask(connection, text=TEXT, **columns) for _ in range(count)]
+
+    def call(self, person: UUID, function: LiteralString, request: UUID) -> None:
+        """rpc/cancel or rpc/retry."""
+        with acting(self.database, person) as connection:
+            connection.execute(f"select from public.{function}(%s)", [request])
+
+    def job(self, request: UUID) -> dict[str, Any]:
+        """The request's root job."""
+        found = self.query("select to_jsonb(j) from private.job j where request_id = %s and kind = 'root'", request)
+        return dict(found[0][0])
+
+    async def model(self, name: str = "", *, slots: int = MANY, family: str = "llama") -> int:
+        """A model served by a host, with slots; the default if it is the first."""
+        name = name or f"model{next(self.counter)}:latest"
+        connection = await self.connect()
+        host = await registry.put_host(connection, url=f"http://{name}", version="1")
+        model_id = await registry.add_model(connection, name)
+        served = [Served(model_id, name, "sha", family, 8192, ("completion",))]
+        await registry.put_host_models(connection, host, served, slots_per_model=slots)
+        await registry.choose_default(connection, "")
+        return model_id
+
+    async def connect(self) -> "asyncpg.Connection[Any]":
+        """A connection like a worker's."""
+        connection = await connect(self.database.url("listener"), name="test", server_settings=GUARD)
+        self.open.callback(connection.terminate)
+        return connection
+
+    async def worker(self, *models: int, slots: int = MANY) -> Hand:
+        """A registered worker that has leased slots of these models."""
+        connection = await self.connect()
+        claimant = await registry.register(connection, name="test", version="0")
+        for model in models:
+            hosts = [row[0] for row in self.query("select host_id from private.host_model where model_id = %s", model)]
+            await registry.lease_slots(connection, claimant, model_id=model, hosts=hosts, most=slots)
+        return Hand(connection, claimant)
+
+    def expire(self, worker: Hand) -> None:
+        """The worker's lease has run out, as the database sees it."""
+        self.query(
+            "update private.worker set lease_until = now() - interval '1 s' where id = %s returning id",
+            worker.claimant.worker_id,
+        )
+
+    @contextlib.asynccontextmanager
+    async def working(self, *hosts: str, **changes: Any) -> AsyncIterator[Lifecycle]:
+        """`listener work` in this process, ready; stopped in order on the way out."""
+        lifecycle = Lifecycle()
+        before = {row[0] for row in self.query("select id from private.worker")}
+        running = asyncio.create_task(service.main(lifecycle, self.settings(*hosts, **changes)), name="working")
+        try:
+            ready = "select w.id from private.worker w where not w.id = any(%s) and w.models <> '{}' and exists (select from private.slot s where s.worker_id = w.id)"
+            await self.until(ready, list(before))
+            yield lifecycle
+        finally:
+            lifecycle.stopping.set()
+            await running
+
+    def settings(self, *hosts: str, **changes: Any) -> WorkSettings:
+        """Production's, but hasty."""
+        chosen: dict[str, Any] = {
+            "log_level": "debug",
+            "log_format": "json",
+            "database_url": self.database.url("listener"),
+            "admin_listen": f"127.0.0.1:{free_port()}",
+            "hosts": hosts,
+            "slots_per_model": 2,
+            "default_model": "",
+            "context_tokens": 8192,
+            "keep_alive": "5m",
+            "first_token_seconds": 5.0,
+            "idle_seconds": 2.0,
+            "deadline_seconds": 30.0,
+            "max_attempts": 3,
+            "drain_seconds": 1.0,
+        }
+        return WorkSettings(**(chosen | changes))
+
+
+@pytest.fixture
+async def desk(database: Database) -> AsyncIterator[Desk]:
+    async with contextlib.AsyncExitStack() as stack:
+        yield Desk(database, stack)
+
+
+def watch(desk: Desk, person: UUID) -> None:
+    """Somebody has a stream of that person open."""
+    desk.query(
+        "update private.event_cursor set watched_until = now() + interval '1 min' where owner = %s returning n", person
+    )
+
+
