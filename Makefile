@@ -27,7 +27,6 @@ fast: $(DEV) ## the unit tests alone
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check
-	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
 bench: $(DEV) ## measure, beside the goals; writes tests/bench/results.json

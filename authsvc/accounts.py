@@ -95,10 +95,10 @@ class Accounts:
         """A new account and its first session. Raises the errors of errors.py."""
         address = parse(given.email)
         require_acceptable(given.password, address, min_length=self._policy.password_min_length)
-        self._hasher.require_room()
-        await self._limits.spend(self._policy.registrations, client.prefix)
-        # Before the insert, so that both outcomes take as long.
-        hashed = await self._hasher.make(given.password)
+        with self._hasher.place() as place:
+            await self._limits.spend(self._policy.registrations, client.prefix)
+            # Before the insert, so that both outcomes take as long.
+            hashed = await place.make(given.password)
         async with transaction(self._pool) as connection:
             account_id = await connection.fetchval(CREATE, address.typed, address.key, hashed)
             if account_id is None:
@@ -113,12 +113,11 @@ class Accounts:
         """A new session of an account. Raises the errors of errors.py."""
         address = parse(given.email)
         require_text(given.password)
-        self._hasher.require_room()
-        await self._limits.spend(self._policy.logins_per_minute, client.prefix)
-        await self._limits.spend(self._policy.logins_per_hour, client.prefix)
-        await self._limits.count_failure(address.key)
-        account = await self._find(address)
-        if not await self._is_password(given.password, account, address) or account is None:
+        with self._hasher.place() as place:
+            await self._spend_limits(address, client)
+            account = await self._find(address)
+            is_password = await place.matches(given.password, account.password_hash if account else None)
+        if account is None or not is_password:
             await self._record_failure(account, client, address)
             raise InvalidCredentialsError
         await self._limits.forget_failures(address.key)
@@ -131,17 +130,16 @@ class Accounts:
         LOGINS.labels("ok").inc()
         return session
 
+    async def _spend_limits(self, address: Address, client: Client) -> None:
+        """The cheap ones first: a network's, then the account's, which counts a failure beforehand."""
+        await self._limits.spend(self._policy.logins_per_minute, client.prefix)
+        await self._limits.spend(self._policy.logins_per_hour, client.prefix)
+        await self._limits.count_failure(address.key)
+
     async def _find(self, address: Address) -> Account | None:
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(FIND, address.key)
         return Account(**row) if row and row["password_hash"] else None
-
-    async def _is_password(self, password: str, account: Account | None, address: Address) -> bool:
-        try:
-            return await self._hasher.matches(password, account.password_hash if account else None)
-        except OverloadedError:
-            await self._limits.take_back_failure(address.key)
-            raise
 
     async def _open(self, account: Account, client: Client) -> Session:
         async with transaction(self._pool) as connection:
@@ -161,7 +159,8 @@ class Accounts:
     async def _rehash(self, account: Account, password: str) -> None:
         """Make the hash anew with today's cost; if not now, then at the next log-in."""
         try:
-            hashed = await self._hasher.make(password)
+            with self._hasher.place() as place:
+                hashed = await place.make(password)
             async with borrowed(self._pool) as connection:
                 await connection.execute(REPLACE_HASH, account.id, account.password_hash, hashed)
         except OverloadedError:

@@ -65,7 +65,7 @@ class Canary:
         self._url = url
         self._issuer = issuer
         self._keys_changed = asyncio.Event()
-        self._proven_document = b""
+        self._tried_document = b""
         self._loaded: frozenset[str] = frozenset()
         self.outcome: Outcome = "unknown"
         CANARY.set(-1)
@@ -76,7 +76,7 @@ class Canary:
 
     def keys_looked_at(self) -> None:
         """To be called when the key ring has looked."""
-        if self._issuer.ring.current.document != self._proven_document:
+        if self._issuer.ring.current.document != self._tried_document:
             self._keys_changed.set()
 
     async def watch(self) -> None:
@@ -86,8 +86,10 @@ class Canary:
             while True:
                 self._keys_changed.clear()
                 keys = self._issuer.ring.current
-                self._conclude(await self._prove(http, keys), keys)
-                await self._wait()
+                self._tried_document = keys.document
+                self._conclude(await self._prove(http, keys))
+                is_complete = self.outcome == "proven" and len(self._loaded) == 1 + len(keys.coming)
+                await self._wait(None if is_complete else AGAIN_SECONDS)
 
     async def _prove(self, http: aiohttp.ClientSession, keys: KeySet) -> Outcome:
         """Try until the answer is clear, or until every reload must have happened."""
@@ -109,13 +111,9 @@ class Canary:
                 return "unknown"
             await asyncio.sleep(BETWEEN_TRIES_SECONDS)
 
-    def _conclude(self, outcome: Outcome, keys: KeySet) -> None:
+    def _conclude(self, outcome: Outcome) -> None:
         self.outcome = outcome
         CANARY.set({"proven": 1, "failed": 0, "unknown": -1}[outcome])
-        is_complete = outcome == "proven" and len(self._loaded) == 1 + len(keys.coming)
-        self._proven_document = keys.document if is_complete else b""
-        if self._issuer.ring.current.document == self._proven_document:
-            self._keys_changed.clear()
         if outcome == "proven":
             log.info("canary.proven", keys=sorted(self._loaded))
         elif outcome == "failed":
@@ -123,10 +121,10 @@ class Canary:
         else:
             log.warning("canary.no_answer", hint="Is authsvc.postgrest_url right, and PostgREST up?")
 
-    async def _wait(self) -> None:
-        """Until the keys change; while not all is proven, not for long."""
+    async def _wait(self, seconds: float | None) -> None:
+        """Until the keys change, but no longer than this."""
         try:
-            async with asyncio.timeout(None if self._proven_document else AGAIN_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._keys_changed.wait()
         except TimeoutError:
             return

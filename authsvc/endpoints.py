@@ -66,11 +66,10 @@ class Endpoints:
     async def refresh(self, request: web.Request) -> web.Response:
         """200 with a new pair, delivered the way the old token came."""
         given = bodies.Refresh.read(await read_json(request))
-        token = given.refresh_token or self.browsers.cookie(request)
-        if token is None:
-            raise RefreshTokenError
-        session = await self.sessions.refresh(token, self._client(request))
-        return self._answer(session, "body" if given.refresh_token else "cookie")
+        session = await self.sessions.refresh(
+            self._refresh_token(request, given.refresh_token), self._client(request)
+        )
+        return self._answer(session, "cookie" if given.refresh_token is None else "body")
 
     async def log_out(self, request: web.Request) -> web.Response:
         """204; ends this session (local), the account's others, or all of them (global)."""
@@ -128,10 +127,14 @@ class Endpoints:
             except ApiError:  # expired as a rule: the cookie lives longer
                 if not self.browsers.has_cookie(request):
                     raise
-        token = refresh_token or self.browsers.cookie(request)
+        return self.sessions.decode(self._refresh_token(request, refresh_token)).session_id
+
+    def _refresh_token(self, request: web.Request, given: str | None) -> str:
+        """The one in the body; without any, the one in the cookie."""
+        token = self.browsers.cookie(request) if given is None else given
         if token is None:
             raise RefreshTokenError
-        return self.sessions.decode(token).session_id
+        return token
 
 
 def _subject(session: Session) -> Subject:

@@ -10,9 +10,9 @@ import re
 import threading
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ STORED = re.compile(r"(p1\$)?(\$2[aby]\$(\d\d)\$[./A-Za-z0-9]{53})")
 MAX_STORED_COST = 14
 
 MAX_WAIT_SECONDS = 2.0
-MAX_PENDING_PER_THREAD = 8
+MAX_TAKEN_PER_THREAD = 8
 NICENESS = 10
 
 log = structlog.get_logger()
@@ -52,12 +52,12 @@ def available_cpus() -> int:
 
 
 class Hasher:
-    """Makes and compares hashes on threads of its own, and refuses work that would wait too long."""
+    """A few threads that hash, and the places of those who wait for one. Too long a wait is refused."""
 
     def __init__(self, *, threads: int, cost: int) -> None:
         self._cost = cost
         self._threads = threads or available_cpus()
-        self._pending = 0
+        self._taken = 0
         self._seconds = 0.0
         self._dummy = ""
         self._executor = ThreadPoolExecutor(self._threads, "bcrypt", initializer=_step_back)
@@ -66,43 +66,36 @@ class Hasher:
     async def running(self) -> AsyncIterator["Hasher"]:
         """Makes the dummy hash that unknown accounts are compared with; at the end waits for what runs."""
         try:
-            self._dummy = await self.make("\0")  # no password holds a NUL
+            with self.place() as place:
+                self._dummy = await place.make("\0")  # no password holds a NUL
             yield self
         finally:
             await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
 
-    async def make(self, password: str) -> str:
-        """A hash of the current cost. Raises OverloadedError."""
-        return await self._run(_make, password, self._cost)
-
-    async def matches(self, password: str, stored: str | None) -> bool:
-        """Whether the hash is of this password; without a hash it takes as long. Raises OverloadedError."""
-        found = STORED.fullmatch(stored or self._dummy)
-        if found is None or int(found[3]) > MAX_STORED_COST:
-            log.error("hash.unusable", hint="A stored password hash is malformed or too expensive.")
-            found = None
-        comparable = found is not None and stored is not None and bool(found[1]) == _is_long(password)
-        against = found[2] if found is not None and comparable else self._dummy
-        return await self._run(_matches, password, against) and comparable
+    @contextmanager
+    def place(self) -> Iterator["Place"]:
+        """A place for one hash, to be taken before any other work for it is done. Raises OverloadedError."""
+        wait = self._taken / self._threads * self._seconds
+        if wait > MAX_WAIT_SECONDS or self._taken >= MAX_TAKEN_PER_THREAD * self._threads:
+            HASHES_SHED.inc()
+            raise OverloadedError(wait)
+        self._count(1)
+        place = Place(self)
+        try:
+            yield place
+        finally:
+            if not place.is_used:
+                self._count(-1)
 
     def is_outdated(self, stored: str) -> bool:
         """Whether the hash should be made anew, now that the password is at hand."""
         found = STORED.fullmatch(stored)
         return found is None or int(found[3]) != self._cost or not found[2].startswith("$2b$")
 
-    def require_room(self) -> None:
-        """Raises OverloadedError if a hash asked for now would wait too long."""
-        wait = self._pending / self._threads * self._seconds
-        if wait > MAX_WAIT_SECONDS or self._pending >= MAX_PENDING_PER_THREAD * self._threads:
-            HASHES_SHED.inc()
-            raise OverloadedError(wait)
-
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        self.require_room()
-        self._count(1)
         loop = asyncio.get_running_loop()
         future = self._executor.submit(_timed, work, *arguments)
-        # Counted down by the thread's end, not by the request's: a client that hangs up frees no processor.
+        # Given back by the thread's end, not by the request's: a client that hangs up frees no processor.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._count, -1))
         result, seconds = await asyncio.wrap_future(future)
         HASH_SECONDS.observe(seconds)
@@ -110,8 +103,33 @@ class Hasher:
         return result
 
     def _count(self, change: int) -> None:
-        self._pending += change
+        self._taken += change
         HASHES_PENDING.inc(change)
+
+
+class Place:
+    """Good for one of its methods, once."""
+
+    def __init__(self, hasher: Hasher) -> None:
+        self._hasher = hasher
+        self.is_used = False
+
+    async def make(self, password: str) -> str:
+        """A hash of the current cost."""
+        self.is_used = True
+        return await self._hasher._run(_make, password, self._hasher._cost)
+
+    async def matches(self, password: str, stored: str | None) -> bool:
+        """Whether the hash is of this password; without a hash it takes as long."""
+        self.is_used = True
+        dummy = self._hasher._dummy
+        found = STORED.fullmatch(stored or dummy)
+        if found is None or int(found[3]) > MAX_STORED_COST:
+            log.error("hash.unusable", hint="A stored password hash is malformed or too expensive.")
+            found = None
+        comparable = found is not None and stored is not None and bool(found[1]) == _is_long(password)
+        against = found[2] if found is not None and comparable else dummy
+        return await self._hasher._run(_matches, password, against) and comparable
 
 
 def _make(password: str, cost: int) -> str:

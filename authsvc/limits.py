@@ -45,11 +45,6 @@ SECONDS_TO_TRY = """
 select b.tokens, greatest(0, extract(epoch from b.refilled_at - clock_timestamp()))::float8 as wait
   from private.rate_bucket b where b.key = $1
 """
-TAKE_BACK_FAILURE = """
-update private.rate_bucket
-   set tokens = greatest(0, tokens - 1), refilled_at = least(refilled_at, clock_timestamp())
- where key = $1
-"""
 FORGET_FAILURES = "delete from private.rate_bucket where key = $1"
 # Buckets are full after two hours without use. Counters last 90 days, blocked ones until somebody lifts it.
 PRUNE = """
@@ -120,10 +115,6 @@ class Limits:
             LIMITED.labels("account_blocked").inc()
             raise SignInBlockedError
         self._refuse("account", row["wait"] if row else 0)
-
-    async def take_back_failure(self, whom: str) -> None:
-        """The try was never made."""
-        await self._execute(TAKE_BACK_FAILURE, self._key("failures", "login", whom))
 
     async def forget_failures(self, whom: str) -> None:
         """The try succeeded, or an operator lifts a block."""

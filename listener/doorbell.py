@@ -12,10 +12,13 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
-from chassis.database import backoff, connect, connection_lost
+from chassis.database import backoff, connect
+from listener.lines import passing
 
 # Waits for those who are making a job ready now: they did not ring.
 HANG_UP_A_SIGN: LiteralString = "lock table private.bell in share mode"
+BEGIN: LiteralString = "begin"
+TAKE_IT_DOWN: LiteralString = "rollback"
 STILL_THERE: LiteralString = "select 1"
 # This transaction waits, and stays open, for as long as it takes. Older servers do not know all of these.
 PATIENT: LiteralString = """
@@ -38,18 +41,17 @@ class Doorbell:
         self._name = name
         self._changed = changed
         self._wanted = asyncio.Event()
-        self._unwanted = asyncio.Event()
+        self._stirred = asyncio.Event()
         self.ringing = False
 
     def want(self) -> None:
         """We have a free slot and found nothing: from some moment on, be rung. `changed` tells when."""
-        self._unwanted.clear()
         self._wanted.set()
 
     def rest(self) -> None:
         """All slots are full: nobody needs to ring."""
         self._wanted.clear()
-        self._unwanted.set()
+        self._stirred.set()
         self.ringing = False
 
     async def run(self) -> None:
@@ -63,7 +65,7 @@ class Doorbell:
                         await self._hold(connection)
                         delays = backoff(base=0.1, cap=5.0)
             except Exception as error:
-                if not connection_lost(error):
+                if not passing(error):
                     raise
                 log.warning("doorbell.lost", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(next(delays))
@@ -72,6 +74,7 @@ class Doorbell:
     async def _connected(self) -> AsyncIterator["asyncpg.Connection[Any]"]:
         connection = await connect(self._url, name=self._name, command_timeout=None)
         try:
+            connection.add_termination_listener(lambda _connection: self._stirred.set())
             await connection.execute(PATIENT)
             yield connection
         finally:
@@ -81,20 +84,25 @@ class Doorbell:
             self._changed()
 
     async def _hold(self, connection: "asyncpg.Connection[Any]") -> None:
-        async with connection.transaction():
-            await connection.execute(HANG_UP_A_SIGN)
-            if not self._wanted.is_set():
-                return
+        # No `async with connection.transaction()`: on a connection that is gone, its end would hide a cancellation.
+        await connection.execute(BEGIN)
+        await connection.execute(HANG_UP_A_SIGN)
+        if self._wanted.is_set():
             self.ringing = True
             HUNGRY.set(1)
             self._changed()
-            while not await self._is_unwanted():
-                await connection.execute(STILL_THERE, timeout=ANSWER_SECONDS)
+        while self._wanted.is_set():
+            await self._sleep(connection)
+        await connection.execute(TAKE_IT_DOWN)
         HUNGRY.set(0)
 
-    async def _is_unwanted(self) -> bool:
+    async def _sleep(self, connection: "asyncpg.Connection[Any]") -> None:
+        """Until something happens. Raises what tells of a lost connection."""
+        self._stirred.clear()
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                return await self._unwanted.wait()
+                await self._stirred.wait()
         except TimeoutError:
-            return False
+            await connection.execute(STILL_THERE, timeout=ANSWER_SECONDS)
+        if connection.is_closed():
+            raise ConnectionError("the server closed the connection")

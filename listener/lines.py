@@ -32,7 +32,14 @@ LATER = {"57014", "55P03", "53100", "53200"}
 
 
 def passing(error: BaseException) -> bool:
-    """Whether the statement may work the next time: the database was away, or in trouble."""
+    """Whether the statement may work the next time: the database was away, or in trouble.
+
+    Raises CancelledError if this task is being cancelled: what a lost connection raises while it is left by a
+    cancellation has taken that one's place.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
     return connection_lost(error) or getattr(error, "sqlstate", None) in AT_ONCE | LATER
 
 

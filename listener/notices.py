@@ -14,7 +14,8 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from chassis.database import backoff, connect, connection_lost
+from chassis.database import backoff, connect
+from listener.lines import passing
 from listener.upkeep import ALIVE_LOCK
 
 BELL = "precis_bell"
@@ -79,7 +80,7 @@ class Notices:
                         delays = backoff(base=0.1, cap=5.0)
                         await self._rest(connection)
             except Exception as error:
-                if not connection_lost(error):
+                if not passing(error):
                     raise
                 log.warning("notices.lost", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(next(delays))

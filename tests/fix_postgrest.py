@@ -1,4 +1,5 @@
-"""The real PostgREST as a process on a database, with the project's own configuration, and a client that shows what
+"""The real PostgREST as a process on a database, with the
+project's own configuration, and a client that shows what
 went over the wire. No other part of the service runs.
 
 `rest` is one on the test's own `database`; `api` is shared by tests that only bring people of their own.
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, LiteralString
 
 import pytest
-
 from precis import binary
+
 from tests.fix_postgres import Cluster, Database
 from tests.fix_stack import Part, running_stack
 from tests.fix_tokens import Tokens
@@ -73,10 +74,12 @@ class Rest:
         return self.ask("DELETE", path, **options)
 
     def ask(
-        self, method: str, path: str, *, token: str | None = None, json: Any = None, body: bytes | None = None,
+        self, method: str, path: str, *, token: str | None = None, json: Any = None,
+        body: bytes | None = None,
         headers: Mapping[str, str] | Sequence[Header] = (),
     ) -> Answer:  # fmt: skip
-        """One request on a connection of its own. `body` goes as it is, `json` is written out; a header may be given
+        """One request on a connection of its own. `body` goes as it is, `json` is written out; a header may
+          be given
         twice."""
         pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
         if token is not None:

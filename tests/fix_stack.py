@@ -1,6 +1,6 @@
 """The parts of a stack as real processes on free ports: each with a health check, each stopped by its pid.
 
-`stack` is shared by the tests of one test process, for those that do no harm; `own_stack` may be broken.
+`stack` is shared by the tests of one test process; `breakable_stack` is the same one, mended after the test.
 """
 
 import base64
@@ -177,6 +177,16 @@ class Stack:
             part.send(signal.SIGTERM)
         for part in running:
             part.stop()
+
+    def mend(self) -> None:
+        """All parts as after the start, and nothing left to do."""
+        self.query("delete from private.request")
+        for part in self.parts.values():
+            part.send(signal.SIGCONT)
+            if part.process is None or part.process.poll() is not None:
+                part.start()
+        for part in self.parts.values():
+            part.wait_ready()
 
     @contextlib.contextmanager
     def second_worker(self) -> Iterator[Part]:
@@ -366,6 +376,6 @@ def stack(cluster: Cluster) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def own_stack(database: Database) -> Iterator[Stack]:
-    with running_stack(database) as running:
-        yield running
+def breakable_stack(stack: Stack) -> Iterator[Stack]:
+    yield stack
+    stack.mend()

@@ -74,10 +74,15 @@ class Desk:
 
     async def until(self, sql: LiteralString, *arguments: object, within: float = PATIENCE_SECONDS) -> tuple[Any, ...]:
         """Waits until the query finds a row, and returns it."""
-        async with asyncio.timeout(within):
-            while not (rows := await asyncio.to_thread(self.query, sql, *arguments)):
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        return rows[0]
+        connection = await connect(self.database.url(), name="until")
+        numbered = _numbered(sql)
+        try:
+            async with asyncio.timeout(within):
+                while (row := await connection.fetchrow(numbered, *arguments)) is None:
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        finally:
+            connection.terminate()
+        return tuple(row)
 
     def person(self) -> UUID:
         return sign_up(self.database)
@@ -173,6 +178,12 @@ class Desk:
 async def desk(database: Database) -> AsyncIterator[Desk]:
     async with contextlib.AsyncExitStack() as stack:
         yield Desk(database, stack)
+
+
+def _numbered(sql: str) -> str:
+    """Psycopg's place-holders as asyncpg's."""
+    head, *rest = sql.split("%s")
+    return head + "".join(f"${number}{part}" for number, part in enumerate(rest, 1))
 
 
 def watch(desk: Desk, person: UUID) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from listener.errors import TransientError
+import structlog
+
+from listener.errors import TaskError, TransientError
 from listener.model import Answer, Message
 from listener.tasks import budget, prompts
 from listener.tasks.budget import Target
@@ -26,6 +28,8 @@ LOOK_EACH_CHARACTERS = 500
 LONGER = 1.5  # an answer that was cut off may be so much longer the second time
 LEAST_CORRECTED, MOST_CORRECTED = 0.5, 1.5
 LARGEST_RATIO = 0.99
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,12 @@ async def answer(request: Request, target: Target, *, model: Model, emit: Emit) 
     if not first.faults:
         return describe(work, first, [first])
     emit("", STREAMED)
-    # Not streamed: a reader keeps the first answer before the eyes until the better of the two is there.
-    second = await work.draft(work.ask_again(messages, first), round(room * LONGER) if first.answer.cut else room)
+    try:
+        # Not streamed: a reader keeps the first answer before the eyes until the better of the two is there.
+        second = await work.draft(work.ask_again(messages, first), round(room * LONGER) if first.answer.cut else room)
+    except TaskError as error:
+        log.warning("answer.not_corrected", error=error.code, faults=list(first.faults))
+        return describe(work, first, [first])
     return describe(work, min(first, second, key=lambda draft: draft.badness), [first, second])
 
 

@@ -95,7 +95,7 @@ def _wish(fault: str, card: Card, target: Target, checks: Mapping[str, Any]) -> 
     if fault == "refusal":
         return "The task is harmless: work on the text of the document, without comment."
     if fault == "numbers":
-        return "Numbers of the document are missing or changed; keep each one."
+        return f"The document does not say {', '.join(checks['numbers']['invented'])}; keep its numbers as they are."
     return "Negations of the document are missing; keep what is denied denied."
 
 

@@ -57,7 +57,7 @@ class Cleaner:
             self._drop_head()
         published, whole = "".join(self._published), self._whole()
         continues = whole.startswith(published)
-        # A published ending that went is no new beginning: what a reader has is only a little more than the text.
+        # A published ending that went again is no new beginning: a reader has only a little too much.
         self._replaced = self._replaced or not (continues or published.startswith(whole))
         self._published, self._held, self._fence = [whole], "", ""
         return whole[len(published) :] if continues else ""
@@ -160,7 +160,7 @@ def clean(text: str, *, delimiter: str = "", source: str = "") -> str:
 
 
 def _unfenced(body: str, fence: str) -> str:
-    """The body without its closing fence; with both fences if text follows, since then they were the answer's."""
+    """The body without its closing fence; with both fences if text follows, which makes them its own."""
     inside, closing, after = body.rpartition("\n" + fence)
     if not fence or not closing:
         return body

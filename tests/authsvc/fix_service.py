@@ -1,13 +1,20 @@
 """authsvc on a free port and a real database, and a client that comes from a new address with each request.
 
-`service` has the cheapest hashes; `running(database, ...)` starts one with other settings.
+`service` has the cheapest hashes; `running(database, ...)` starts one with other settings, `running_process`
+one in a process of its own.
 """
 
 import asyncio
 import itertools
+import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +32,8 @@ from tests.fix_postgres import Database, free_port
 
 GOOD_PASSWORD = "velvet harbour quiet nine"
 MASTER_KEY = "Zk9Xw2bN8rT5yU1iO4pA7sD0fG3hJ6kLqWeRtYuIoPM"
+
+PROGRAM = [sys.executable, "-m", "authsvc"]
 
 _hosts = itertools.count(1)
 
@@ -73,6 +82,11 @@ class Service:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         async with self.http.get(f"{self.url}{path}", headers=given) as response:
             return await read(response)
+
+    async def read(self, path: str) -> bytes:
+        """The body, byte for byte."""
+        async with self.http.get(f"{self.url}{path}") as response:
+            return await response.read()
 
     async def register(self, email: str | None = None, password: str = GOOD_PASSWORD, **more: Any) -> Answer:
         return await self.post(
@@ -159,6 +173,55 @@ async def running(database: Database, folder: Path, **changed: object) -> AsyncI
     finally:
         lifecycle.stopping.set()
         await task
+
+
+def environment(chosen: Settings, folder: Path) -> dict[str, str]:
+    names = (
+        "database_url",
+        "listen",
+        "public_url",
+        "admin_listen",
+        "master_key",
+        "bcrypt_cost",
+        "bcrypt_threads",
+    )
+    given = {f"PRECIS_AUTHSVC_{name.upper()}": str(getattr(chosen, name)) for name in names}
+    given["PRECIS_AUTHSVC_TRUSTED_PROXIES"] = ",".join(chosen.trusted_proxies)
+    return {**os.environ, "PRECIS_CONFIG": str(folder / "empty.toml"), "PRECIS_LOG_LEVEL": "debug", **given}
+
+
+@contextmanager
+def serving(chosen: Settings, folder: Path) -> Iterator[Path]:
+    """The process, ready; yields its log. Stopped by SIGTERM on the way out, and it must leave well."""
+    log = folder / "authsvc.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(PROGRAM, env=environment(chosen, folder), stdout=output, stderr=output)
+    try:
+        wait_ready(chosen, process)
+        yield log
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, log.read_text()
+
+
+def wait_ready(chosen: Settings, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://{chosen.admin_listen}/readyz", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("not ready")
+
+
+@asynccontextmanager
+async def running_process(database: Database, folder: Path, **changed: object) -> AsyncIterator[Service]:
+    """authsvc as a process of its own, where the test's client must not be in its way."""
+    chosen = settings(database, folder, **changed)
+    with serving(chosen, folder):
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+            yield Service(chosen, database, http, Lifecycle())
 
 
 @pytest.fixture(autouse=True)

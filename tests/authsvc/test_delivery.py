@@ -114,6 +114,8 @@ async def test_a_token_in_the_body_wins_and_the_cookie_is_not_looked_at(site: Se
     assert answer.status == 200
     assert answer.json["refresh_token"]
     assert "Set-Cookie" not in answer.headers
+    answer = await site.post("/auth/refresh", {"refresh_token": ""}, Cookie=jar, Origin=APP)
+    assert answer.code == "refresh_token_invalid"
 
 
 async def test_a_log_in_does_not_adopt_a_session_that_was_there_before(site: Service) -> None:

@@ -97,12 +97,6 @@ async def test_a_success_forgets_the_failures(limits: Limits) -> None:
     assert await admitted(*(limits.count_failure("ada@example.org") for _ in range(6))) == 5
 
 
-async def test_a_try_that_was_not_made_is_not_counted(limits: Limits) -> None:
-    for _ in range(20):
-        await limits.count_failure("ada@example.org")
-        await limits.take_back_failure("ada@example.org")
-
-
 async def test_a_hundred_failures_in_a_row_block_until_somebody_lifts_it(
     database: Database, limits: Limits
 ) -> None:

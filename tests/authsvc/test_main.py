@@ -1,59 +1,28 @@
 """The program, as a process."""
 
 import os
-import signal
 import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from authsvc.settings import Settings
-from tests.authsvc.fix_service import GOOD_PASSWORD, MASTER_KEY, read, settings
+from tests.authsvc.fix_service import (
+    GOOD_PASSWORD,
+    MASTER_KEY,
+    PROGRAM,
+    environment,
+    read,
+    serving,
+    settings,
+)
 from tests.fix_postgres import Database
-
-PROGRAM = [sys.executable, "-m", "authsvc"]
-
-
-def environment(chosen: Settings, folder: Path) -> dict[str, str]:
-    names = ("database_url", "listen", "public_url", "admin_listen", "master_key", "bcrypt_cost")
-    given = {f"PRECIS_AUTHSVC_{name.upper()}": str(getattr(chosen, name)) for name in names}
-    return {**os.environ, "PRECIS_CONFIG": str(folder / "empty.toml"), "PRECIS_LOG_LEVEL": "debug", **given}
 
 
 def run(*arguments: str, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*PROGRAM, *arguments], env=environ, capture_output=True, text=True, timeout=60)
-
-
-@contextmanager
-def serving(chosen: Settings, folder: Path) -> Iterator[Path]:
-    """The process, ready; yields its log. Stopped by SIGTERM on the way out, and it must leave well."""
-    log = folder / "authsvc.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(PROGRAM, env=environment(chosen, folder), stdout=output, stderr=output)
-    try:
-        wait_ready(chosen, process)
-        yield log
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
-
-
-def wait_ready(chosen: Settings, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://{chosen.admin_listen}/readyz", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise AssertionError("not ready")
 
 
 def test_wrong_settings_end_it_with_all_faults_and_without_secrets() -> None:

@@ -152,11 +152,14 @@ async def test_a_race_that_is_cancelled_leaves_nothing_open(
     wait_for_no_other_session(pair.primary)
 
 
-async def test_the_connections_of_a_pool_carry_its_name_and_are_bounded(server: Cluster) -> None:
+async def test_the_connections_of_a_pool_carry_its_name_and_are_bounded(
+    server: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "ACQUIRE_SECONDS", 0.5)
     async with pool(url_of(server), name="test", size=2) as two, two.acquire() as first, two.acquire():
         assert await first.fetchval("show application_name") == "test"
         with pytest.raises(TimeoutError):
-            await two.acquire(timeout=0.05)
+            await two.acquire()
 
 
 async def test_an_unreachable_server_ends_the_start_of_a_pool() -> None:
@@ -226,7 +229,9 @@ async def test_a_connection_that_froze_while_idle_is_not_handed_out(
     async with pool(url_of(server), name="test", size=1) as one:
         await one.fetchval("select 1")
         with frozen(stuck := await pid_of(one)):
+            began = time.monotonic()
             assert await pid_of(one) != stuck
+            assert time.monotonic() - began < database.ACQUIRE_SECONDS / 2
 
 
 async def test_a_server_that_freezes_under_a_query_costs_one_timeout(

@@ -75,7 +75,11 @@ THEIRS: dict[str, tuple[Body, int, str]] = {
     "letters for a length": (ASK | {"target_words": "many"}, 400, "22P02"),
     "half a word": (ASK | {"target_words": 3.5}, 400, "22P02"),
     "more words than a number holds": (ASK | {"target_words": 10**20}, 400, "22003"),
-    "a ratio with four hundred digits": (b'{"task": "summarize", "text": "a", "target_ratio": 1e400}', 400, "22003"),
+    "a ratio with four hundred digits": (
+        b'{"task": "summarize", "text": "a", "target_ratio": 1e400}',
+        400,
+        "22003",
+    ),
     "a priority that no number holds": (ASK | {"priority": 99_999}, 400, "22003"),
     "a time in words": (ASK | {"run_at": "soon"}, 400, "22007"),
     "a document that is no id": ({"task": "summarize", "document_id": "zz"}, 400, "22P02"),
@@ -103,10 +107,15 @@ def test_our_own_refusals_say_what_to_do_and_repeat_nothing(what: str, api: Rest
     assert not any(word in error["message"] for word in ("gpt-99", "baroque", "klingon"))
 
 
-@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain", "multipart/form-data; boundary=x", "image/png", ""])
+@pytest.mark.parametrize(
+    "kind", ["application/octet-stream", "text/plain", "multipart/form-data; boundary=x", "image/png", ""]
+)
 def test_a_body_of_another_kind_is_refused(kind: str, api: Rest) -> None:
     answer = api.post(
-        "/requests", token=api.tokens.person().token(), body=b'{"task": "summarize"}', headers={"Content-Type": kind}
+        "/requests",
+        token=api.tokens.person().token(),
+        body=b'{"task": "summarize"}',
+        headers={"Content-Type": kind},
     )
     assert answer.error == (400, "PGRST102")
 

@@ -1,4 +1,5 @@
-"""What a person may do to a request that is there: title, priority, time, cancel, retry, delete. And nobody else."""
+"""What a person may do to a request that is there: title, priority, time, cancel, retry, delete. And nobody
+else."""
 
 from typing import Any
 
@@ -22,7 +23,8 @@ def call(api: Rest, person: Person, function: str, request: str) -> Any:
 
 
 @pytest.mark.parametrize("columns", [
-    {"title": "Mine"}, {"title": None}, {"priority": 1}, {"run_at": TOMORROW}, {"title": "T", "priority": -1, "run_at": TOMORROW}, {},
+    {"title": "Mine"}, {"title": None}, {"priority": 1}, {"run_at": TOMORROW},
+    {"title": "T", "priority": -1, "run_at": TOMORROW}, {},
 ], ids=str)  # fmt: skip
 def test_patch_changes_what_may_change_and_nothing_else(columns: dict[str, Any], api: Rest) -> None:
     ada = api.tokens.person()
@@ -34,9 +36,11 @@ def test_patch_changes_what_may_change_and_nothing_else(columns: dict[str, Any],
 
 
 @pytest.mark.parametrize(("columns", "error"), [
-    ({"text": "Another."}, (403, "42501")), ({"state": "done"}, (403, "42501")), ({"result": "Short."}, (403, "42501")),
+    ({"text": "Another."}, (403, "42501")), ({"state": "done"}, (403, "42501")),
+    ({"result": "Short."}, (403, "42501")),
     ({"target_words": 5}, (403, "42501")), ({"id": "00000000-0000-4000-8000-000000000000"}, (403, "42501")),
-    ({"owner": "00000000-0000-4000-8000-000000000000"}, (400, "PGRST204")), ({"colour": "red"}, (400, "PGRST204")),
+    ({"owner": "00000000-0000-4000-8000-000000000000"}, (400, "PGRST204")),
+    ({"colour": "red"}, (400, "PGRST204")),
     ({"title": "x" * 301}, (422, "title_too_long")), ({"title": "a\0b"}, (400, "22P05")),
     ({"priority": 2}, (422, "invalid_priority")), ({"run_at": "infinity"}, (422, "invalid_run_at")),
     ({"title": "T", "priority": 2}, (422, "invalid_priority")), ({"run_at": "soon"}, (400, "22007")),
@@ -90,7 +94,9 @@ def test_retry_queues_again(state: str, api: Rest) -> None:
     put(api, request, state)
     answer = call(api, ada, "retry", request)
     assert answer.status == 200
-    assert [(row["id"], row["state"], row["error_code"]) for row in answer.json] == [(request, "queued", None)]
+    assert [(row["id"], row["state"], row["error_code"]) for row in answer.json] == [
+        (request, "queued", None)
+    ]
 
 
 @pytest.mark.parametrize("state", ["ready", "running", "waiting", "done"])
@@ -106,7 +112,11 @@ def test_delete_forgets_the_request_and_its_result(prefer: str, status: int, api
     ada = api.tokens.person()
     request = ask(api, ada)["id"]
     put(api, request, "done")
-    api.query("insert into private.result (request_id, owner, epoch, body) values (%s, %s, 1, 'Short.')", request, ada.account)
+    api.query(
+        "insert into private.result (request_id, owner, epoch, body) values (%s, %s, 1, 'Short.')",
+        request,
+        ada.account,
+    )
     answer = api.delete(f"/requests?id=eq.{request}", token=ada.token(), headers={"Prefer": prefer})
     assert answer.status == status
     assert rows_of(api, ada) == []
@@ -154,7 +164,9 @@ def test_changes_without_a_filter_touch_ones_own_rows_only(api: Rest) -> None:
 def test_the_anonymous_change_nothing(method: str, api: Rest) -> None:
     ada = api.tokens.person()
     row = ask(api, ada)
-    answer = api.ask(method, f"/requests?id=eq.{row['id']}", json={"task": "summarize", "text": "Text.", "id": row["id"]})
+    answer = api.ask(
+        method, f"/requests?id=eq.{row['id']}", json={"task": "summarize", "text": "Text.", "id": row["id"]}
+    )
     assert answer.status == 401
     assert rows_of(api, ada) == [row]
     for function in ("cancel", "retry"):

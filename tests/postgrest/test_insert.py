@@ -24,13 +24,19 @@ def test_it_is_accepted_with_its_place_and_its_row(api: Rest) -> None:
     (row,) = answer.json
     assert answer.status == 202
     assert answer.headers["Location"] == f"/requests?id=eq.{row['id']}"
-    assert (row["state"], row["style"], row["model"], row["priority"]) == ("queued", "plain", "tiny:latest", 0)
+    assert (row["state"], row["style"], row["model"], row["priority"]) == (
+        "queued",
+        "plain",
+        "tiny:latest",
+        0,
+    )
     assert api.get(answer.headers["Location"], token=ada.token()).json == [row]
     assert api.query("select owner from private.request where id = %s", row["id"]) == [(ada.account,)]
 
 
 @pytest.mark.parametrize(("prefer", "body"), [
-    ("return=minimal", ""), ("return=headers-only", ""), ("missing=default", ""), ("handling=strict", ""), ("count=exact", ""),
+    ("return=minimal", ""), ("return=headers-only", ""), ("missing=default", ""), ("handling=strict", ""),
+    ("count=exact", ""),
     ("tx=rollback", ""), ("timezone=Asia/Tokyo", ""), ("return=representation", "row"),
     ("return=representation, count=exact, missing=default", "row"), ("", ""),
 ])  # fmt: skip
@@ -47,7 +53,9 @@ def test_it_is_stored_once_whatever_the_client_prefers_to_hear(prefer: str, body
     ("resolution=ignore-duplicates", (400, "42P10")), ("resolution=merge-duplicates", (403, "42501")),
     ("handling=strict, nonsense=1", (400, "PGRST122")),
 ])  # fmt: skip
-def test_preferences_that_cannot_be_honoured_store_nothing(prefer: str, error: tuple[int, str], api: Rest) -> None:
+def test_preferences_that_cannot_be_honoured_store_nothing(
+    prefer: str, error: tuple[int, str], api: Rest
+) -> None:
     ada = api.tokens.person()
     answer = api.post("/requests", token=ada.token(), json=ASK, headers={"Prefer": prefer})
     assert answer.error == error
@@ -121,9 +129,8 @@ def test_a_replay_answers_the_same_row(api: Rest) -> None:
 @pytest.mark.parametrize("prefer", ["return=minimal", "return=headers-only"])
 def test_a_replay_without_the_row_says_where_it_is(prefer: str, api: Rest) -> None:
     ada = api.tokens.person()
-    first, again = (
-        api.post("/requests", token=ada.token(), json=ASK, headers={"Idempotency-Key": "k", "Prefer": prefer}) for _ in "ab"
-    )  # fmt: skip
+    headers = {"Idempotency-Key": "one", "Prefer": prefer}
+    first, again = (api.post("/requests", token=ada.token(), json=ASK, headers=headers) for _ in range(2))
     assert (first.status, again.status, again.text) == (202, 200, "")
     assert again.headers["Location"] == first.headers["Location"]
 
@@ -146,7 +153,8 @@ def test_a_replay_in_another_session_and_time_zone_is_still_one(api: Rest) -> No
 
 
 @pytest.mark.parametrize("change", [
-    {"text": "Another text."}, {"task": "shorten"}, {"title": "T"}, {"target_words": 10}, {"target_ratio": 0.5}, {"style": "bullets"},
+    {"text": "Another text."}, {"task": "shorten"}, {"title": "T"}, {"target_words": 10},
+    {"target_ratio": 0.5}, {"style": "bullets"},
     {"language": "de"}, {"model": "tiny"}, {"priority": 1}, {"run_at": "2026-12-24T12:00:00Z"},
 ], ids=str)  # fmt: skip
 def test_the_same_key_with_another_body_is_refused(change: dict[str, Any], api: Rest) -> None:

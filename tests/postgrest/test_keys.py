@@ -1,4 +1,5 @@
-"""The key set: PostgREST follows it while it runs, and a broken one lets nobody in, least of all with a forged token."""
+"""The key set: PostgREST follows it while it runs, and a broken one lets nobody in, least of all with a
+forged token."""
 
 import json
 import time
@@ -11,16 +12,20 @@ import pytest
 
 from tests.fix_postgrest import Rest
 from tests.fix_tokens import Key, Person
-from tests.postgrest.test_tokens import hs256, public_texts, read
+from tests.postgrest.forging import hs256, public_texts, read
 
 pytestmark = pytest.mark.services
 
 FOLLOWS_WITHIN_SECONDS = 2.0
 
+NEXT_KEY = """
+    insert into private.signing_key (kid, public_jwk, private_key, state)
+      values (%s, %s::jsonb, '', 'next')"""
+
 # A gate.pre_config that spoils the document on its way, as a bug of ours or of a backup might.
 BROKEN = """
-    alter function gate.pre_config() rename to good_pre_config;
-    create function gate.pre_config() returns void language plpgsql security definer set search_path = '' as $$
+    create or replace function gate.pre_config() returns void language plpgsql security definer set
+      search_path = '' as $$
     declare document text;
     begin
       perform gate.good_pre_config();
@@ -33,7 +38,8 @@ BROKEN = """
 SPOILT: dict[str, LiteralString] = {
     "cut in half": "left(document, length(document) / 2)",
     "cut at the end": "left(document, -1)",
-    "with a key of an unknown kind": """replace(document, '"keys" : [', '"keys" : [{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"}, ')""",
+    "with a key of an unknown kind": """replace(document, '"keys" : [',
+      '"keys" : [{"kty": "AKP", "alg": "ML-DSA-44", "pub": "AA"}, ')""",
     "with X25519": """replace(document, 'Ed25519', 'X25519')""",
     "with the new name of the algorithm": """replace(document, 'EdDSA', 'Ed25519')""",
     "without keys": """'{"keys": []}'""",
@@ -49,9 +55,22 @@ def until(what: Callable[[], bool]) -> float:
     return time.monotonic() - started
 
 
+def reload(rest: Rest) -> None:
+    """Waits until PostgREST has read its configuration anew."""
+    before = rest.process.log.read_text().count("Config reloaded")
+    rest.notify("reload config")
+    until(lambda: rest.process.log.read_text().count("Config reloaded") > before)
+
+
+@pytest.fixture
+def breakable(rest: Rest) -> Rest:
+    rest.query("alter function gate.pre_config() rename to good_pre_config")
+    return rest
+
+
 def spoil(rest: Rest, spoilt: LiteralString) -> None:
     rest.query(BROKEN.replace("{spoilt}", spoilt))
-    rest.notify("reload config")
+    reload(rest)
 
 
 def forged(rest: Rest, person: Person, *documents: str) -> Iterator[str]:
@@ -61,24 +80,35 @@ def forged(rest: Rest, person: Person, *documents: str) -> Iterator[str]:
         yield hs256(secret, person.claims(), kid=rest.tokens.key.jwk["kid"])
 
 
-@pytest.mark.parametrize("how", SPOILT)
-def test_a_broken_key_set_fails_closed(how: str, rest: Rest) -> None:  # P16
-    ada = rest.tokens.person()
-    assert read(rest, ada.token()) == (200, None)
-    spoil(rest, SPOILT[how])
-    until(lambda: read(rest, ada.token())[0] in (401, 500) or how == "with a key of an unknown kind")
-    keys = json.dumps({"keys": [rest.tokens.key.jwk]})
-    for token in forged(rest, ada, keys[:-1], keys[: len(keys) // 2], '{"keys": []}', ""):
-        assert read(rest, token)[0] in (401, 500)
-    assert rest.get("/models").status == 200
+def test_a_broken_key_set_fails_closed(breakable: Rest) -> None:  # P16
+    ada, keys = breakable.tokens.person(), json.dumps({"keys": [breakable.tokens.key.jwk]})
+    for how, spoilt in SPOILT.items():
+        spoil(breakable, spoilt)
+        # From 13 on a key of an unknown kind is passed over, and the good one beside it is used.
+        assert read(breakable, ada.token())[0] in (401, 500) or (
+            "unknown" in how and breakable.version > (13,)
+        ), how
+        for token in forged(breakable, ada, keys[:-1], '{"keys": []}', ""):
+            assert read(breakable, token)[0] in (401, 500), how
+    assert breakable.get("/models").status == 200
 
 
-def test_the_random_member_is_what_stands_between_a_broken_set_and_a_forger(rest: Rest) -> None:
-    # The attack itself, to show that the tests above would see it: the same broken set, published in full.
-    ada = rest.tokens.person()
-    public = json.dumps({"keys": [rest.tokens.key.jwk]})[:-1]
-    spoil(rest, f"""convert_from('\\x{public.encode().hex()}', 'UTF8')""")  # type: ignore[arg-type]
-    until(lambda: read(rest, hs256(public.encode(), ada.claims())) == (200, None))
+def test_no_part_of_the_published_set_opens_half_a_document(breakable: Rest) -> None:  # P16
+    ada = breakable.tokens.person()
+    ((document,),) = breakable.query(
+        "select jsonb_build_object('keys', jsonb_agg(public_jwk))::text from private.signing_key"
+    )
+    spoil(breakable, SPOILT["cut in half"])
+    for length in range(1, len(document)):
+        assert read(breakable, hs256(document[:length].encode(), ada.claims())) == (401, "PGRST301"), length
+
+
+def test_the_random_member_is_what_stands_between_a_broken_set_and_a_forger(breakable: Rest) -> None:
+    # The attack itself, to show that the tests above would see it: the published set, cut short.
+    ada = breakable.tokens.person()
+    public = json.dumps({"keys": [breakable.tokens.key.jwk]})[:-1]
+    spoil(breakable, f"""convert_from('\\x{public.encode().hex()}', 'UTF8')""")
+    assert read(breakable, hs256(public.encode(), ada.claims())) == (200, None)
 
 
 def test_the_document_is_another_one_each_time_and_its_secret_comes_first(rest: Rest) -> None:
@@ -133,17 +163,16 @@ def test_nobody_is_turned_away_while_keys_change(rest: Rest) -> None:  # P15
 
 
 def rotate(rest: Rest, person: Person) -> None:
-    """As authsvc does it: a key is published, signs once everybody has it, and the one before goes later."""
-    following, gone = Key(), rest.tokens.key
-    rest.query("insert into private.signing_key (kid, public_jwk, private_key, state) values (%s, %s::jsonb, '', 'next')",
-               following.jwk["kid"], json.dumps(following.jwk))  # fmt: skip
+    """As authsvc does it: a key is published, signs once everybody has it; the one before is good until the
+    next time."""
+    following = Key()
+    rest.query("delete from private.signing_key where state = 'retiring'")
+    rest.query(NEXT_KEY, following.jwk["kid"], json.dumps(following.jwk))
     rest.notify("reload config")
     until(lambda: read(rest, following.sign(person.claims())) == (200, None))
     rest.query("update private.signing_key set state = 'retiring' where state = 'active'")
     rest.query("update private.signing_key set state = 'active' where kid = %s", following.jwk["kid"])
     rest.tokens.key = following
-    until(lambda: rest.query("select 1 from private.signing_key where state = 'active'") != [])
-    rest.query("delete from private.signing_key where kid = %s and state = 'retiring' and %s", gone.jwk["kid"], False)
 
 
 def test_a_restarted_postgrest_has_the_keys(rest: Rest) -> None:
@@ -155,7 +184,7 @@ def test_a_restarted_postgrest_has_the_keys(rest: Rest) -> None:
 def test_without_any_key_nobody_is_let_in(rest: Rest) -> None:
     ada = rest.tokens.person()
     rest.query("delete from private.signing_key")
-    rest.notify("reload config")
-    until(lambda: read(rest, ada.token())[0] != 200)
+    reload(rest)
+    assert read(rest, ada.token())[0] in (401, 500)
     for token in forged(rest, ada):
         assert read(rest, token)[0] in (401, 500)

@@ -1,4 +1,5 @@
-"""Who sees what: nobody sees another one's rows, nothing outside `public` can be reached, and no answer names it."""
+"""Who sees what: nobody sees another
+one's rows, nothing outside `public` can be reached, and no answer names it."""
 
 import time
 from collections.abc import Iterator
@@ -32,14 +33,23 @@ def test_the_anonymous_read_nothing_of_a_person(path: str, api: Rest) -> None:
 def test_everybody_reads_the_models(api: Rest) -> None:
     for answer in reach(api, "/models"):
         assert [row["name"] for row in answer.json] == ["tiny:latest"]
-        assert set(answer.json[0]) == {"name", "is_default", "engine", "context_tokens", "capabilities", "available"}
+        assert set(answer.json[0]) == {
+            "name",
+            "is_default",
+            "engine",
+            "context_tokens",
+            "capabilities",
+            "available",
+        }
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", ["/models?name=eq.tiny:latest", "/partials?n=eq.1"])
 def test_nobody_writes_what_is_there_to_read(path: str, method: str, api: Rest) -> None:
     for token, status in ((None, 401), (api.tokens.person().token(), 403)):
-        assert api.ask(method, path, token=token, json={"name": "x"} if "name" in path else {"n": 2}).error == (status, "42501")
+        assert api.ask(
+            method, path, token=token, json={"name": "x"} if "name" in path else {"n": 2}
+        ).error == (status, "42501")
     assert [row["name"] for row in api.get("/models").json] == ["tiny:latest"]
 
 
@@ -55,7 +65,8 @@ def test_two_people_see_their_own_rows_and_no_others(api: Rest) -> None:
 
 
 @pytest.mark.parametrize("filters", [
-    "or=(id.not.is.null,state.eq.queued)", "id=not.is.null", "text=like.*", "state=in.(queued,running,done)", "order=created_at&limit=1000",
+    "or=(id.not.is.null,state.eq.queued)", "id=not.is.null", "text=like.*", "state=in.(queued,running,done)",
+    "order=created_at&limit=1000",
     "and=(or(id.not.is.null,title.is.null),task.eq.summarize)", "text=imatch.A",
 ])  # fmt: skip
 def test_no_filter_widens_what_one_sees(filters: str, api: Rest) -> None:
@@ -77,12 +88,19 @@ def test_an_exact_count_counts_ones_own_rows(api: Rest) -> None:
 def test_partial_text_is_its_owners_alone(api: Rest) -> None:
     ada, bob = api.tokens.person(), api.tokens.person()
     request = ask(api, ada)["id"]
-    api.query("update private.job set state = 'running', worker_id = 1, epoch = 1 where request_id = %s", request)
+    api.query(
+        "update private.job set state = 'running', worker_id = 1, epoch = 1 where request_id = %s", request
+    )
     for n, text in enumerate(("So ", "far.")):
-        api.query("insert into private.partial (request_id, epoch, n, owner, text) values (%s, 1, %s, %s, %s)",
-                  request, n, ada.account, text)  # fmt: skip
+        values = (request, n, ada.account, text)
+        api.query(
+            "insert into private.partial (request_id, epoch, n, owner, text) values (%s, 1, %s, %s, %s)",
+            *values,
+        )
     path = f"/partials?request_id=eq.{request}"
-    assert api.get(path, token=ada.token()).json == [{"request_id": request, "epoch": 1, "text": "So far.", "n": 1}]
+    assert api.get(path, token=ada.token()).json == [
+        {"request_id": request, "epoch": 1, "text": "So far.", "n": 1}
+    ]
     assert api.get(path, token=bob.token()).json == []
 
 
@@ -97,8 +115,10 @@ def test_no_header_opens_another_schema(schema: str, api: Rest) -> None:
 
 
 @pytest.mark.parametrize("path", [
-    "/", "//x", "//models", "/private.request", "/../request", "/public/requests", "/private/request", "/%2e%2e/request", "/request",
-    "/job", "/account", "/session", "/signing_key", "/event", "/pg_roles", "/schema_migrations", "/rpc/", "/rpc/../models",
+    "/", "//x", "//models", "/private.request", "/../request", "/public/requests", "/private/request",
+    "/%2e%2e/request", "/request",
+    "/job", "/account", "/session", "/signing_key", "/event", "/pg_roles", "/schema_migrations", "/rpc/",
+    "/rpc/../models",
 ])  # fmt: skip
 def test_no_path_leads_anywhere_else(path: str, api: Rest) -> None:
     for answer in reach(api, path):
@@ -107,24 +127,34 @@ def test_no_path_leads_anywhere_else(path: str, api: Rest) -> None:
 
 
 def test_no_function_of_a_hidden_schema_can_be_called(api: Rest) -> None:
-    names = api.query("select distinct proname from pg_proc where pronamespace::regnamespace::text in ('gate', 'private')")
-    public = {row[0] for row in api.query("select proname from pg_proc where pronamespace = 'public'::regnamespace")}
+    names = api.query(
+        "select distinct proname from pg_proc where pronamespace::regnamespace::text in ('gate', 'private')"
+    )
+    public = {
+        row[0] for row in api.query("select proname from pg_proc where pronamespace = 'public'::regnamespace")
+    }
     token = api.tokens.person().token()
     assert public == {"cancel", "retry"}
     for (name,) in names:
         if name not in public:
             for method in ("GET", "POST"):
-                assert api.ask(method, f"/rpc/{name}", token=token, json={} if method == "POST" else None).error == (404, "PGRST202")
+                assert api.ask(
+                    method, f"/rpc/{name}", token=token, json={} if method == "POST" else None
+                ).error == (404, "PGRST202")
 
 
 def test_what_can_be_reached_is_the_public_list(api: Rest) -> None:
-    relations = api.query("select relname from pg_class where relnamespace = 'public'::regnamespace and relkind <> 'c'")
+    relations = api.query(
+        "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind <> 'c'"
+    )
     assert {row[0] for row in relations} == {"requests", "partials", "models"}
 
 
 @pytest.mark.parametrize("path", [
-    "/requests?select=owner", "/requests?select=body_hash", "/requests?owner=eq.x", "/requests?order=owner", "/models?select=clock",
-    "/models?order=paused_at", "/partials?select=owner", "/requests?select=idempotency_key", "/requests?or=(owner.is.null)",
+    "/requests?select=owner", "/requests?select=body_hash", "/requests?owner=eq.x", "/requests?order=owner",
+    "/models?select=clock",
+    "/models?order=paused_at", "/partials?select=owner", "/requests?select=idempotency_key",
+    "/requests?or=(owner.is.null)",
 ])  # fmt: skip
 def test_columns_behind_the_views_are_not_there(path: str, api: Rest) -> None:
     assert api.get(path, token=api.tokens.person().token()).error == (400, "42703")
@@ -137,11 +167,15 @@ def test_nothing_can_be_embedded(table: str, api: Rest) -> None:
 
 
 def test_nothing_is_aggregated(api: Rest) -> None:
-    assert api.get("/requests?select=id.count()", token=api.tokens.person().token()).error == (400, "PGRST123")
+    assert api.get("/requests?select=id.count()", token=api.tokens.person().token()).error == (
+        400,
+        "PGRST123",
+    )
 
 
 @pytest.mark.parametrize("accept", [
-    "application/vnd.pgrst.plan", "application/vnd.pgrst.plan+json", "application/vnd.pgrst.plan+text; options=analyze|verbose",
+    "application/vnd.pgrst.plan", "application/vnd.pgrst.plan+json",
+    "application/vnd.pgrst.plan+text; options=analyze|verbose",
     'application/vnd.pgrst.plan+json; for="text/csv"', "image/png, application/vnd.pgrst.plan",
 ])  # fmt: skip
 def test_no_plan_is_shown(accept: str, api: Rest) -> None:
@@ -151,13 +185,17 @@ def test_no_plan_is_shown(accept: str, api: Rest) -> None:
 
 
 @pytest.mark.parametrize("path", [
-    "/rpc/cancell", "/rpc/retri", "/rpc/cancel?ident=1", "/request", "/modells", "/requests?select=*,job(*)", "/requests?selct=id",
+    "/rpc/cancell", "/rpc/retri", "/rpc/cancel?ident=1", "/request", "/modells", "/requests?select=*,job(*)",
+    "/requests?selct=id",
     "/requests?id=eq.zz", "/rpc/pre_requests", "/partial",
 ])  # fmt: skip
 def test_hints_for_the_mistaken_name_nothing_hidden(path: str, api: Rest) -> None:
     for answer in reach(api, path):
         said = answer.text.replace(path.split("?")[0].removeprefix("/rpc/").strip("/"), "")
-        assert not any(word in said for word in ("gate", "private", "pre_request", "signing", "precis", "account", "owner"))
+        assert not any(
+            word in said
+            for word in ("gate", "private", "pre_request", "signing", "precis", "account", "owner")
+        )
 
 
 def test_a_read_gives_a_thousand_rows_at_most(api: Rest) -> None:

@@ -79,9 +79,3 @@ def test_a_length_is_given_in_one_way(home: Path) -> None:
     run = precis(home, "summarize", "text.txt", "--words", "9", "--ratio", "0.1")
     assert run.returncode == 2
     assert "not allowed with argument" in run.stderr
-
-
-def test_a_configured_postgrest_that_is_not_there_stops_the_start_with_a_sentence(home: Path) -> None:
-    run = precis(home, "up", PRECIS_POSTGREST_BINARY="/nowhere/postgrest")
-    assert run.returncode == 1
-    assert "/nowhere/postgrest (postgrest.binary) is not a PostgREST that runs here." in run.stderr

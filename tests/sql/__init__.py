@@ -1,1 +1,2 @@
-"""The database alone: migrations, catalogue, functions and triggers, on the oldest and the newest PostgreSQL we support."""
+"""The database alone: migrations, catalogue, functions and triggers, on the oldest and the newest PostgreSQL
+we support."""

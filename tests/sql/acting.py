@@ -1,4 +1,5 @@
-"""Accounts and models for tests of the database alone, and a connection that acts as a signed-in person, the way
+"""Accounts and models for tests of the database alone, and a connection that acts as a signed-in person, the
+way
 PostgREST would: as `authenticator`, switched to the web role, with claims. Knows no token."""
 
 import contextlib

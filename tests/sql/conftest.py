@@ -1,6 +1,8 @@
-"""Both ends of the range of PostgreSQL versions: in this folder every database is one on each of them in turn.
+"""Both ends of the range of PostgreSQL versions: in this folder every database is one on each of them in
+turn.
 
-`common` is shared by all tests of a run that bring people and a model of their own; a clone for each would take most of
+`common` is shared by all tests of a run that bring people and a model of their own; a clone for each would
+take most of
 the time. `database` is a clone, `empty` has no migration, `settled` is never changed."""
 
 import contextlib

@@ -1,4 +1,5 @@
-"""Everything about a database that a migration can change, as text to compare: the dump with owners and privileges,
+"""Everything about a database that a migration can change, as text to compare: the dump with owners and
+privileges,
 and what no dump holds. Leaves out the schema dbmate, which survives a migration down to nothing."""
 
 import subprocess
@@ -10,7 +11,8 @@ BESIDE_THE_DUMP = {
     "schema": """
         select n.nspname, n.nspowner::regrole, obj_description(n.oid, 'pg_namespace'),
                array(select a::text from unnest(coalesce(n.nspacl, acldefault('n', n.nspowner))) a order by 1)
-          from pg_namespace n where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'dbmate')""",
+          from pg_namespace n where n.nspname !~ '^pg_' and n.nspname not in ('information_schema',
+          'dbmate')""",
     "database": """
         select d.datdba::regrole, shobj_description(d.oid, 'pg_database'),
                array(select a::text from unnest(coalesce(d.datacl, acldefault('d', d.datdba))) a order by 1)
@@ -35,9 +37,14 @@ def portrait(database: Database) -> str:
 
 
 def _dump(database: Database) -> list[str]:
-    command = [database.cluster.bin / "pg_dump", "--schema-only", "--exclude-schema=dbmate", database.url()]
+    program = str(database.cluster.bin / "pg_dump")
+    command = [program, "--schema-only", "--exclude-schema=dbmate", database.url()]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [line for line in text.splitlines() if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))]
+    return [
+        line
+        for line in text.splitlines()
+        if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))
+    ]
 
 
 def _beside_the_dump(database: Database) -> list[str]:

@@ -1,4 +1,5 @@
-"""What `dbmate dump` writes for the migrations as they are. `python -m tests.sql.schema_dump` writes it to sql/schema.sql."""
+"""What `dbmate dump` writes for the migrations as they are. `python -m tests.sql.schema_dump` writes it to
+sql/schema.sql."""
 
 import tempfile
 from pathlib import Path

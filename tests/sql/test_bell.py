@@ -1,8 +1,11 @@
-"""The doorbell: whatever makes a job ready rings if, and only if, a worker holds or waits for the SHARE lock."""
+"""The doorbell: whatever makes a job ready rings if, and only if, a worker holds or waits for the SHARE
+lock."""
 
 import contextlib
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 
 import pytest
 
@@ -10,7 +13,6 @@ from tests.fix_postgres import Database
 from tests.sql.acting import acting, ask, listening, put, sign_up, some_model, until
 
 pytestmark = pytest.mark.sql
-
 
 
 @contextlib.contextmanager
@@ -55,7 +57,9 @@ def test_a_worker_that_still_waits_for_an_open_insert_is_rung_by_the_next_and_th
 
     def grow_hungry() -> None:
         with hungry_worker(common), common.connect("listener") as claimer:
-            seen.extend(claimer.execute("select request_id from private.job where model_id = %s", [model]).fetchall())
+            seen.extend(
+                claimer.execute("select request_id from private.job where model_id = %s", [model]).fetchall()
+            )
 
     account = sign_up(common)
     worker = threading.Thread(target=grow_hungry)
@@ -79,17 +83,18 @@ def test_a_worker_that_still_waits_for_an_open_insert_is_rung_by_the_next_and_th
     ("select public.cancel(%s)", False),
     ("delete from public.requests where id = %s", False),
 ])  # fmt: skip
-def test_a_scheduled_request_rings_when_it_becomes_due_now(change: str, rings: bool, common: Database) -> None:
+def test_a_scheduled_request_rings_when_it_becomes_due_now(
+    change: LiteralString, rings: bool, common: Database
+) -> None:
     some_model(common)
     with (
         acting(common, sign_up(common)) as person,
         hungry_worker(common),
         listening(common, "precis_bell") as heard,
     ):
-        row = person.execute("insert into public.requests (task, text, run_at)"
-                             " values ('summarize', 'Text.', now() + interval '1 hour') returning id").fetchone()  # fmt: skip
+        request = ask(person, run_at=datetime.now(UTC) + timedelta(hours=1))
         assert heard() == []
-        person.execute(change, row)  # type: ignore[arg-type]
+        person.execute(change, [request])
         assert heard() == ([""] if rings else [])
 
 

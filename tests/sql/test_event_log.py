@@ -1,4 +1,5 @@
-"""The event log: its numbers are in the order of the commits, it says what a client can see and no more, and only the
+"""The event log: its numbers are in the order of the commits, it says what a client can see and no more, and
+only the
 watched are rung for."""
 
 import threading
@@ -15,6 +16,8 @@ pytestmark = pytest.mark.sql
 
 Event = tuple[object, ...]
 
+WATCH = "update private.event_cursor set watched_until = clock_timestamp() + %s::interval where owner = %s"
+
 
 def events(database: Database, owner: UUID) -> list[Event]:
     """(number, request, gone) as the owner's event stream reads them."""
@@ -24,9 +27,7 @@ def events(database: Database, owner: UUID) -> list[Event]:
 
 def watch(database: Database, owner: UUID, until: str) -> None:
     with database.connect("listener_events") as connection:
-        connection.execute(
-            "update private.event_cursor set watched_until = clock_timestamp() + %s::interval where owner = %s", [until, owner]
-        )  # fmt: skip
+        connection.execute(WATCH, [until, owner])
 
 
 def test_the_order_of_numbers_is_the_order_of_commits(common: Database) -> None:
@@ -81,7 +82,7 @@ def test_a_delete_leaves_a_tombstone(common: Database) -> None:
     ("update private.job set state = 'done', finished_at = now() where request_id = %s", 1),
     ("update private.job set run_at = now() + interval '1 minute', attempts = 1 where request_id = %s", 1),
     ("update private.request set title = 'new' where id = %s", 1),
-    ("update private.job set progress = 0.5, tag = 7, epoch = epoch + 1, updated_at = now() where request_id = %s", 0),
+    ("update private.job set progress = 0.5, tag = 7, epoch = epoch + 1 where request_id = %s", 0),
     ("update private.job set deadline_at = now() where request_id = %s", 0),
     ("insert into private.job (request_id, owner, model_id, kind)"
      " select request_id, owner, model_id, 'chunk' from private.job where request_id = %s", 0),
@@ -152,7 +153,8 @@ def flip(database: Database, requests: list[UUID]) -> None:
         for _ in range(60):
             for state, worker_id in (("running", 1), ("ready", None)):
                 worker.execute(
-                    "update private.job set state = %s, worker_id = %s where request_id = any (%s)", [state, worker_id, requests]
+                    "update private.job set state = %s, worker_id = %s where request_id = any (%s)",
+                    [state, worker_id, requests]
                 )  # fmt: skip
 
 

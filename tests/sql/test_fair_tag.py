@@ -1,4 +1,5 @@
-"""The fair tag: in which order jobs of many people are claimed, and that no tag is ever written below the floor."""
+"""The fair tag: in which order jobs of many people are claimed, and that no tag is ever written below the
+floor."""
 
 import threading
 from uuid import UUID
@@ -15,10 +16,13 @@ HEAD_START_STEPS = 8
 
 # The claim's order, and the clock moved up behind it, as every worker does.
 CLAIM = """
-    with pick as (select j.id from private.job j where j.state = 'ready' and j.run_at is null and j.model_id = %(model)s
+    with pick as (select j.id from private.job j where j.state = 'ready' and j.run_at is null and j.model_id
+      = %(model)s
                    order by j.tag, j.id limit %(count)s for no key update skip locked),
-         took as (update private.job j set state = 'running', worker_id = 1 where j.id = any (array(select id from pick))
-                  returning j.id, j.owner, j.tag, j.priority, j.tag + j.priority * private.head_start() as time),
+         took as (update private.job j set state = 'running', worker_id = 1 where j.id = any (array(select id
+           from pick))
+                  returning j.id, j.owner, j.tag, j.priority, j.tag + j.priority * private.head_start() as
+                    time),
          moved as (select setval(m.clock, greatest(coalesce(pg_sequence_last_value(m.clock), 0), max(t.time)))
                      from took t, private.model m where m.id = %(model)s group by m.clock)
     select owner, priority from took, moved order by tag, id"""
@@ -51,7 +55,7 @@ def owners(claimed: list[tuple[object, ...]]) -> list[object]:
 
 def make_backlog(database: Database, owner: UUID, model: int, count: int) -> None:
     with database.connect() as connection:
-        connection.execute(BACKLOG.format(owner=owner, model=model, count=count))  # type: ignore[arg-type]
+        connection.execute(BACKLOG.format(owner=owner, model=model, count=count))
 
 
 def ask_many(database: Database, owner: UUID, count: int, **columns: object) -> None:
@@ -153,7 +157,9 @@ def test_no_tag_is_written_below_the_floor(way: str, priority: int, common: Data
             put(common, early, "failed")
             connection.execute("select public.retry(%s)", [early])
         else:
-            connection.execute("update public.requests set priority = %s where id = %s", [-priority or 1, early])
+            connection.execute(
+                "update public.requests set priority = %s where id = %s", [-priority or 1, early]
+            )
         row = other.execute(
             "select max(tag) >= 1000000 - private.head_start() from private.job where model_id = %s", [model]
         ).fetchone()

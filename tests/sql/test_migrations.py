@@ -1,4 +1,5 @@
-"""The migrations go up from nothing, down to nothing, and up again to the same, file by file and as a whole."""
+"""The migrations go up from nothing, down to nothing, and up again to the same, file by file and as a
+whole."""
 
 import shutil
 from pathlib import Path

@@ -9,19 +9,24 @@ from tests.sql.acting import Connection, acting, ask, put, sign_up, some_model
 
 pytestmark = pytest.mark.sql
 
-# Finished requests of many people, with events and results, planned for as a database that has run for a while.
+# Finished requests of many people, with events and results, planned for as a database that has run for a
+# while.
 CROWD = """
     alter table private.request disable trigger user;
     alter table private.job disable trigger user;
-    insert into private.account (email, email_key) select 'crowd' || n, 'crowd' || n from generate_series(1, 200) n;
+    insert into private.account (email, email_key) select 'crowd' || n, 'crowd' || n from generate_series(1,
+      200) n;
     insert into private.request (owner, task, text, model, body_hash)
-      select a.id, 'summarize', 'text', 'm', '' from private.account a, generate_series(1, 40) where a.email ~ '^crowd';
+      select a.id, 'summarize', 'text', 'm', '' from private.account a, generate_series(1, 40) where a.email
+        ~ '^crowd';
     insert into private.job (request_id, owner, model_id, state, finished_at)
       select r.id, r.owner, 1, 'done', now() from private.request r;
-    insert into private.result (request_id, owner, epoch, body) select r.id, r.owner, 1, 'body' from private.request r;
+    insert into private.result (request_id, owner, epoch, body) select r.id, r.owner, 1, 'body' from
+      private.request r;
     insert into private.event (owner, n, kind, ref)
       select r.owner, row_number() over (partition by r.owner), 'request', r.id from private.request r;
-    insert into private.partial (request_id, epoch, n, owner, text) select r.id, 0, 1, r.owner, 'text' from private.request r;
+    insert into private.partial (request_id, epoch, n, owner, text) select r.id, 0, 1, r.owner, 'text' from
+      private.request r;
     alter table private.request enable trigger user;
     alter table private.job enable trigger user;
     analyze;"""

@@ -15,4 +15,6 @@ def without_versions(text: str) -> list[str]:
 
 def test_the_committed_dump_is_fresh(servers: Servers) -> None:
     fresh = without_versions(dump(servers.kept(VERSION, "settled")))
-    assert without_versions(SCHEMA.read_text(encoding="utf-8")) == fresh, "run: python -m tests.sql.schema_dump"
+    assert without_versions(SCHEMA.read_text(encoding="utf-8")) == fresh, (
+        "run: python -m tests.sql.schema_dump"
+    )

@@ -22,6 +22,12 @@ ONCE: dict[str, dict[str, Any]] = {
 }
 
 
+ACCEPTED = """
+select j.epoch >= 2, r.epoch = j.epoch from private.job j join private.result r on r.request_id = j.request_id
+ where j.request_id = %s
+"""
+
+
 @pytest.mark.parametrize("fault", ONCE.values(), ids=ONCE.keys())
 async def test_a_request_is_done_at_its_second_try_if_the_model_server_once(
     stack: Stack, fault: dict[str, Any]
@@ -31,6 +37,60 @@ async def test_a_request_is_done_at_its_second_try_if_the_model_server_once(
             request = (await ada.insert(story(20), target_words=80))["id"]
             row = await events.state(request, "done", "failed", within=30)
     assert row["state"] == "done", row
-    assert stack.query("select epoch from private.job where request_id = %s", request) == [(2,)]
-    assert stack.query("select epoch from private.result where request_id = %s", request) == [(2,)]
+    assert stack.query(ACCEPTED, request) == [(True, True)]
     assert row["result"].strip()[-1] in ".!?"
+
+
+# A fault that stays -> the code that the request ends with.
+LASTING: dict[str, tuple[dict[str, Any], str]] = {
+    "no longer has the model": ({"fault": "error_404"}, "model_not_found"),
+    "says that the text is too long": ({"fault": "error_400_nested"}, "input_too_long"),
+}
+
+
+@pytest.mark.parametrize(("fault", "code"), LASTING.values(), ids=LASTING.keys())
+async def test_a_request_ends_at_once_with_a_reason_if_the_model_server(
+    stack: Stack, fault: dict[str, Any], code: str
+) -> None:
+    async with stack.sign_up() as ada, ada.watch() as events:
+        with stack.faults({"match": {}, **fault}):
+            request = (await ada.insert(story(20)))["id"]
+            row = await events.state(request, "done", "failed")
+    assert (row["state"], row["error_code"], row["result"]) == ("failed", code, None)
+    assert len(row["error_message"]) > 20
+
+
+async def test_a_model_that_repeats_itself_is_stopped_and_asked_again(stack: Stack) -> None:
+    async with stack.sign_up() as ada, ada.watch() as events:
+        with stack.faults({"match": {}, "times": 1, "fault": "repeat_loop"}):
+            request = (await ada.insert(story(20), target_words=80))["id"]
+            row = await events.state(request, "done", "failed")
+    assert row["state"] == "done", row
+    assert row["checks"]["repetition"]["ok"] is True
+
+
+async def test_a_request_waits_for_a_model_server_that_refuses_connections(breakable_stack: Stack) -> None:
+    stack = breakable_stack
+    async with stack.sign_up() as ada, ada.watch() as events:
+        stack.engine.kill()
+        request = (await ada.insert(story(20)))["id"]
+        stack.until(REFUSED_ONCE, request)
+        stack.engine.start()
+        row = await events.state(request, "done", "failed", within=40)
+    assert row["state"] == "done", row
+
+
+REFUSED_ONCE = "select 1 from private.job where request_id = %s and epoch > 0 and state = 'ready'"
+
+
+async def test_a_model_server_that_dies_in_the_middle_costs_nothing_but_time(breakable_stack: Stack) -> None:
+    stack = breakable_stack
+    async with stack.sign_up() as ada, ada.watch() as events:
+        with stack.faults({"match": {}, "fault": "slow_drip", "seconds": 0.3}):
+            request = (await ada.insert(story(40), target_words=200))["id"]
+            await events.until(lambda event: event.kind == "partial")
+            stack.engine.kill()
+            stack.engine.start()
+        row = await events.state(request, "done", "failed", within=40)
+    assert row["state"] == "done", row
+    assert stack.query("select count(*) from private.result where request_id = %s", request) == [(1,)]

@@ -1,23 +1,28 @@
 """Parts that go away and come back under a running stack: everybody recovers alone, nothing is lost."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.fix_postgres import Cluster, Database
-from tests.fix_stack import Stack, running_stack
+from tests.fix_postgres import running_cluster
+from tests.fix_stack import PARTS, Stack, running_stack
 from tests.stack.client import story
 
 pytestmark = pytest.mark.stack
 
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 SLOWLY = {"match": {}, "fault": "slow_drip", "seconds": 0.2}
 
 
-@pytest.fixture
-def own_postgres(own_cluster: Cluster) -> Iterator[Stack]:
-    """A stack whose Postgres may be stopped."""
-    with running_stack(Database(own_cluster, "precis")) as running:
-        yield running
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Stack]:
+    """A stack whose Postgres may be stopped: no other test's database is in it."""
+    with running_cluster() as cluster:
+        database = cluster.create_database("precis")
+        cluster.dbmate("precis", "up")
+        with running_stack(database) as running:
+            yield running
 
 
 def pids(stack: Stack) -> dict[str, tuple[int, int | None]]:
@@ -31,7 +36,7 @@ async def test_all_parts_recover_by_themselves_when_postgres_restarts(own_postgr
         with stack.faults(SLOWLY):
             running = (await ada.insert(story(40), target_words=150))["id"]
             stack.until("select 1 from private.partial where request_id = %s", running)
-            waiting = (await ada.insert(story(5), run_at="2030-01-01T00:00:00Z"))["id"]
+            waiting = (await ada.insert(story(5), run_at=TOMORROW))["id"]
             stack.database.cluster.stop("immediate")
             stack.database.cluster.start()
             for part in stack.parts.values():
@@ -59,19 +64,19 @@ async def test_an_open_stream_survives_or_resumes_over_a_restart_of_postgres(own
     assert "reset" not in {event.kind for event in resumed.seen}
 
 
-async def test_a_restart_of_postgrest_is_seen_by_nobody_else(own_stack: Stack) -> None:
-    async with own_stack.sign_up() as ada, ada.watch() as events:
-        with own_stack.faults(SLOWLY):
+async def test_a_restart_of_postgrest_is_seen_by_nobody_else(breakable_stack: Stack) -> None:
+    async with breakable_stack.sign_up() as ada, ada.watch() as events:
+        with breakable_stack.faults(SLOWLY):
             request = (await ada.insert(story(40), target_words=120))["id"]
             await events.state(request, "running")
-            own_stack.parts["postgrest"].restart()
+            breakable_stack.parts["postgrest"].restart()
         done = await events.state(request, "done")
         assert (await ada.row(request) or {})["result"] == done["result"]
 
 
-async def test_tokens_outlive_a_restart_of_authsvc(own_stack: Stack) -> None:
-    async with own_stack.sign_up() as ada:
-        own_stack.parts["authsvc"].restart()
+async def test_tokens_outlive_a_restart_of_authsvc(breakable_stack: Stack) -> None:
+    async with breakable_stack.sign_up() as ada:
+        breakable_stack.parts["authsvc"].restart()
         assert (await ada.rest("GET", "/requests")).status == 200
         body = {"refresh_token": ada.tokens["refresh_token"]}
         refreshed = await ada.auth("POST", "/auth/refresh", json=body)
@@ -80,10 +85,10 @@ async def test_tokens_outlive_a_restart_of_authsvc(own_stack: Stack) -> None:
         assert fresh.status == 200
 
 
-async def test_every_part_leaves_with_zero_when_it_is_asked_to(own_stack: Stack) -> None:
-    async with own_stack.sign_up() as ada, ada.watch() as events:
+async def test_every_part_leaves_with_zero_when_it_is_asked_to(breakable_stack: Stack) -> None:
+    async with breakable_stack.sign_up() as ada, ada.watch() as events:
         await events.state((await ada.insert(story(5)))["id"], "done")
-        codes = {name: own_stack.parts[name].stop() for name in reversed(list(own_stack.parts))}
+        codes = {name: breakable_stack.parts[name].stop() for name in reversed(PARTS) if name != "postgrest"}
         await events.closed()
     assert set(codes.values()) == {0}, codes
     assert events.seen[-1].kind == "bye"

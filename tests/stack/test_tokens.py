@@ -31,7 +31,7 @@ async def both(client: Client, token: str) -> list[Answer]:
     return [rest, await client.call("POST", f"{client.events_url}/events/ticket", token=token)]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def key(stack: Stack) -> Key:
     """A second good key of this stack, so that a test can sign what authsvc never would."""
     key = Key()
@@ -113,17 +113,17 @@ async def test_another_session_of_the_same_person_outlives_a_logout(stack: Stack
         assert (await ada.rest("GET", "/requests", token=other)).status == 200
 
 
-async def test_a_broken_key_set_lets_nobody_in(own_stack: Stack) -> None:
-    async with own_stack.sign_up() as ada:
+async def test_a_broken_key_set_lets_nobody_in(breakable_stack: Stack) -> None:
+    async with breakable_stack.sign_up() as ada:
         published = (await ada.auth("GET", "/.well-known/jwks.json")).text
         forgery = forge(claims_of(ada), published.encode())
-        good = own_stack.query("select pg_get_functiondef('gate.pre_config()'::regprocedure)")[0][0]
-        own_stack.query(TRUNCATED)
-        own_stack.query("notify pgrst, 'reload config'")
+        good = breakable_stack.query("select pg_get_functiondef('gate.pre_config()'::regprocedure)")[0][0]
+        breakable_stack.query(TRUNCATED)
+        breakable_stack.query("notify pgrst, 'reload config'")
         await becomes(ada, 401)
         assert (await ada.rest("GET", "/requests", token=forgery)).status == 401
-        own_stack.query(good)
-        own_stack.query("notify pgrst, 'reload config'")
+        breakable_stack.query(good)
+        breakable_stack.query("notify pgrst, 'reload config'")
         await becomes(ada, 200)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from precis import ask, configure, demo, stack, status, up
 from precis.client import Account, Client
-from precis.faults import EXIT_INTERRUPTED, Fault, NotRunning
+from precis.faults import EXIT_FAILED, EXIT_INTERRUPTED, Fault, NotRunning
 from precis.layout import Layout, locate
 from precis.screen import Screen, show_fault
 from precis.settings import PlaceSettings, StackSettings
@@ -31,6 +31,9 @@ def main() -> int:
     except Fault as fault:
         show_fault(fault, home=layout.home)
         return fault.exit_code
+    except PermissionError as error:
+        show_fault(Fault("not_permitted", f"{error.filename} belongs to somebody else. Run as its owner."))
+        return EXIT_FAILED
     except (KeyboardInterrupt, asyncio.CancelledError):
         return EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -88,6 +88,8 @@ def plan(current: Sections, postgres_url: str, ports: Iterator[int]) -> dict[tup
     used = {port_of(address) for path in LISTENS if (address := _get(current, *path))}
     for path in LISTENS:
         wanted[path] = _get(current, *path) or f"127.0.0.1:{next(port for port in ports if port not in used)}"
+    if postgres_url:
+        wanted["local", "postgres_url"] = postgres_url  # it may have come from the environment, once
     server = postgres_url or f"postgresql://{wanted['local', 'postgres_listen']}"
     for path, role in DATABASE_URLS.items():
         wanted[path] = database_url(server, role, _password(_get(current, *path)))

@@ -1,6 +1,6 @@
 """Normalisation: what a reader does not see goes, what a writer meant stays."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.text.normalisation import normalise
@@ -46,6 +46,7 @@ def test_a_stray_fence_does_not_freeze_the_rest() -> None:
     assert normalise("```\na  b\n\n\n\nc") == "```\na b\n\nc"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
     once = normalise(text)

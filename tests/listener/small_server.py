@@ -1,0 +1,73 @@
+"""The smallest thing that answers like a model server: any models, one sentence, at once or when the test says so."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+SENTENCE = "Everything is said in one sentence."
+
+
+@dataclass
+class SmallServer:
+    """`open` lets answers through; `calls` counts chats, `running` those that wait, `most` how many did at once."""
+
+    models: list[str]
+    url: str = ""
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: int = 0
+    running: int = 0
+    most: int = 0
+    closed: int = 0
+
+    async def tags(self, _request: web.Request) -> web.Response:
+        return web.json_response({"models": [{"name": name, "digest": "sha"} for name in self.models]})
+
+    async def show(self, _request: web.Request) -> web.Response:
+        info = {"general.architecture": "llama", "llama.context_length": 8192}
+        details = {"family": "llama"}
+        return web.json_response({"capabilities": ["completion"], "model_info": info, "details": details})
+
+    async def version(self, _request: web.Request) -> web.Response:
+        return web.json_response({"version": "0.0.1"})
+
+    async def chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.calls += 1
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.closed += 1
+            raise
+        finally:
+            self.running -= 1
+        message = {"role": "assistant", "content": SENTENCE}
+        first = {"model": body["model"], "message": message, "done": False}
+        last = {"model": body["model"], "message": message | {"content": ""}, "done": True, "done_reason": "stop"}
+        return web.Response(text=f"{json.dumps(first)}\n{json.dumps(last)}\n", content_type="application/x-ndjson")
+
+
+@asynccontextmanager
+async def serving(*models: str) -> AsyncIterator[SmallServer]:
+    server = SmallServer(list(models))
+    server.open.set()
+    app = web.Application()
+    app.router.add_get("/api/tags", server.tags)
+    app.router.add_get("/api/version", server.version)
+    app.router.add_post("/api/show", server.show)
+    app.router.add_post("/api/chat", server.chat)
+    runner = web.AppRunner(app, handler_cancellation=True)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield server
+    finally:
+        server.open.set()
+        await runner.cleanup()

@@ -1,0 +1,64 @@
+"""A model whose answers a test writes down: what a task asks of a model, without a server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from listener.model import Answer, Hear, Message
+from listener.text.tokens import estimate_tokens
+
+
+@dataclass
+class Script:
+    """Says the next of `answers` at each call; `asked` are the messages of all calls, `rooms` their limits."""
+
+    answers: list[str]
+    cut: Sequence[bool] = ()
+    context_tokens: int = 8192
+    thinks: bool = False
+    name: str = "scripted:latest"
+    engine: str = "ollama"
+    asked: list[list[Message]] = field(default_factory=list)
+    rooms: list[int] = field(default_factory=list)
+
+    def estimate(self, text: str) -> int:
+        return estimate_tokens(text)
+
+    async def chat(self, messages: Sequence[Message], *, answer_tokens: int, hear: Hear) -> Answer:
+        self.asked.append(list(messages))
+        self.rooms.append(answer_tokens)
+        call = len(self.asked) - 1
+        for word in self.answers[call].split(" "):
+            hear(word + " ")
+        cut = call < len(self.cut) and self.cut[call]
+        return Answer(self.answers[call], cut, 10, 5, 0.1, 0.2)
+
+
+@dataclass
+class Heard:
+    """What a task emitted."""
+
+    texts: list[str] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+
+    def emit(self, text: str, share: float) -> None:
+        self.texts.append(text)
+        self.shares.append(share)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.texts)
+
+
+WHO = "council baker ferryman teacher engineer surgeon painter miller sailor gardener smith clerk".split()
+WHERE = "Melford Harwich Sudbury Clare Haverhill Lavenham Bures Halstead Colne Witham Kelvedon".split()
+DID = "mended closed painted widened measured opened flooded sold named lit copied praised weighed".split()
+WHAT = "bridge market chapel orchard ledger boat kiln library engine garden tower mill canal".split()
+WHEN = "winter dawn harvest supper Easter midnight Monday autumn school dusk spring".split()
+
+
+def sentences(count: int) -> str:
+    """English of ten words a sentence, no two alike."""
+    return " ".join(
+        f"The {WHO[n % 12]} of {WHERE[n % 11]} {DID[n % 13]} a quiet {WHAT[n * 5 % 13]} before {WHEN[n * 3 % 11]}."
+        for n in range(count)
+    )

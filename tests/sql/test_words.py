@@ -1,0 +1,53 @@
+"""Words that SQL and Python both spell out: states, tasks, styles. Each set is the same on both sides."""
+
+import re
+from typing import get_args
+
+import psycopg
+import pytest
+
+from authsvc import keys
+from listener.events import stream
+from listener.tasks import request
+from precis import follow, watch
+
+pytestmark = pytest.mark.sql
+
+Catalogue = psycopg.Connection[tuple[object, ...]]
+
+
+def words(catalogue: Catalogue, constraint: str) -> set[str]:
+    """What the CHECK of this name lets stand."""
+    row = catalogue.execute(
+        "select pg_get_constraintdef(oid) from pg_constraint where conname = %s", [constraint]
+    ).fetchone()
+    return set(re.findall(r"'(\w+)'::text", str(row)))
+
+
+def public_states(catalogue: Catalogue, job_states: set[str]) -> set[str]:
+    rows = catalogue.execute("select gate.request_state(unnest(%s::text[]))", [list(job_states)])
+    return {str(row[0]) for row in rows}
+
+
+def test_the_states_of_a_request(catalogue: Catalogue) -> None:
+    states = public_states(catalogue, words(catalogue, "job_state_is_known"))
+    assert states == {"queued", "running", "done", "failed", "cancelled"}
+    assert states == set(watch.STYLES)
+
+
+def test_the_final_states(catalogue: Catalogue) -> None:
+    final = words(catalogue, "job_final_has_an_end")
+    assert public_states(catalogue, final) == final
+    assert final == set(follow.FINAL) == set(stream.FINAL_STATES)
+
+
+def test_the_tasks(catalogue: Catalogue) -> None:
+    assert words(catalogue, "request_task_is_known") == set(get_args(request.Task))
+
+
+def test_the_styles(catalogue: Catalogue) -> None:
+    assert words(catalogue, "request_style_is_known") == set(get_args(request.Style))
+
+
+def test_the_states_of_a_signing_key(catalogue: Catalogue) -> None:
+    assert words(catalogue, "signing_key_state_is_known") == set(get_args(keys.State))

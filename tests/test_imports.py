@@ -1,0 +1,188 @@
+"""Imports run one way (ARCHITECTURE.md): who may know whom, read from the sources."""
+
+import ast
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = {
+    "chassis": ROOT / "chassis",
+    "listener": ROOT / "listener",
+    "authsvc": ROOT / "authsvc",
+    "precis": ROOT / "deploy/local/precis",
+}
+OURS = (*PACKAGES, "tests")
+
+Graph = Mapping[str, set[str]]
+
+# Of our own modules, one below the first name imports nothing but what lies below the others.
+MAY_KNOW = {
+    "chassis": ("chassis",),
+    "authsvc": ("authsvc", "chassis"),
+    "listener": ("listener", "chassis"),
+    "precis": ("precis", "chassis", "listener.text"),
+    "listener.text": ("listener.text",),
+    "listener.engine": ("listener.engine", "listener.text", "chassis"),
+    "listener.events": ("listener.events", "chassis"),
+    "listener.tasks": (
+        "listener.tasks",
+        "listener.text",
+        "listener.model",
+        "listener.errors",
+        "listener.diagnosis",
+    ),
+    "listener.model": ("listener.text", "listener.errors", "listener.diagnosis"),
+    "listener.queue": ("chassis",),
+    "listener.errors": (),
+    "listener.diagnosis": ("listener.errors",),
+    "authsvc.errors": ("chassis",),
+    "authsvc.keys": ("authsvc.database", "authsvc.errors", "authsvc.master_key", "chassis"),
+}
+
+# What lies below the first name is imported by what lies below the others, and by nobody else.
+ONLY_KNOWN_TO = {
+    "listener.service": ("listener.__main__",),
+    "listener.worker": ("listener.service",),
+    "listener.sweeper": ("listener.service",),
+    "listener.notices": ("listener.service",),
+    "listener.engine": ("listener.engine", "listener.__main__"),
+    "listener.events": ("listener.events", "listener.__main__"),
+    "listener.tasks": ("listener.tasks", "listener.attempt", "listener.outcomes"),
+    "listener.__main__": (),
+    "authsvc.app": ("authsvc.__main__",),
+    "authsvc.endpoints": ("authsvc.app",),
+    "authsvc.accounts": ("authsvc.app", "authsvc.endpoints"),
+    "authsvc.__main__": (),
+    "precis.__main__": (),
+}
+
+# Libraries that what lies below the first name does without: one driver in one program, and tasks that know
+# no socket.
+DOES_WITHOUT = {
+    "chassis": ("psycopg", "ollama", "bcrypt"),
+    "listener": ("psycopg", "bcrypt"),
+    "authsvc": ("psycopg", "ollama", "numpy"),
+    "precis": ("asyncpg", "bcrypt", "ollama", "numpy"),
+    "listener.tasks": ("asyncpg", "aiohttp", "ollama", "httpx", "socket"),
+    "listener.text": ("asyncpg", "aiohttp", "ollama", "httpx", "socket", "asyncio", "structlog"),
+    "listener.model": ("asyncpg",),
+}
+
+
+def is_below(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(prefix + ".")
+
+
+def sources() -> dict[str, Path]:
+    """Every module of ours by name."""
+    return {
+        ".".join([package, *file.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__"): file
+        for package, folder in PACKAGES.items()
+        for file in folder.rglob("*.py")
+    }
+
+
+def imported(module: str, file: Path, known: Iterable[str]) -> set[str]:
+    """The names of the modules it imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name if name in known else name.rpartition(".")[0] or name for name in names}
+
+
+def graph() -> Graph:
+    modules = sources()
+    return {module: imported(module, file, modules) for module, file in modules.items()}
+
+
+def faults(graph: Graph) -> set[str]:
+    """Imports that break a rule, as `importer -> imported`."""
+    return {f"{who} -> {whom}" for who, names in graph.items() for whom in names if not is_allowed(who, whom)}
+
+
+def is_allowed(who: str, whom: str) -> bool:
+    if is_below(whom, "tests"):
+        return False
+    if any(
+        is_below(who, part) and is_below(whom, library)
+        for part in DOES_WITHOUT
+        for library in DOES_WITHOUT[part]
+    ):
+        return False
+    if not any(is_below(whom, package) for package in OURS):
+        return True
+    known = all(
+        any(is_below(whom, to) for to in MAY_KNOW[part])
+        for part in MAY_KNOW
+        if is_below(who, part) and who != whom
+    )
+    hidden = [part for part in ONLY_KNOWN_TO if is_below(whom, part)]
+    return known and all(any(is_below(who, by) for by in ONLY_KNOWN_TO[part]) for part in hidden)
+
+
+def cycles(graph: Graph) -> set[str]:
+    """Modules that come back to themselves through their imports."""
+    reach = {who: set(names) & graph.keys() for who, names in graph.items()}
+    for middle in graph:
+        for who in graph:
+            if middle in reach[who]:
+                reach[who] |= reach[middle]
+    return {who for who in graph if who in reach[who]}
+
+
+def test_imports_run_one_way() -> None:
+    assert faults(graph()) == set()
+
+
+def test_no_import_comes_back_to_itself() -> None:
+    assert cycles(graph()) == set()
+
+
+def test_every_rule_is_about_something_that_exists() -> None:
+    modules = sources()
+    for name in {
+        *MAY_KNOW,
+        *ONLY_KNOWN_TO,
+        *DOES_WITHOUT,
+        *(to for names in ONLY_KNOWN_TO.values() for to in names),
+    }:
+        assert any(is_below(module, name) for module in modules), name
+
+
+@pytest.mark.parametrize(("who", "whom"), [
+    ("chassis.http", "listener.text"), ("chassis.http", "authsvc.tokens"), ("chassis.http", "precis.layout"),
+    ("chassis.database", "psycopg"),
+    ("listener.worker", "authsvc.tokens"), ("listener.queue", "precis.layout"), ("listener.lease", "psycopg"),
+    ("authsvc.app", "listener.text.words"), ("authsvc.app", "precis.layout"),
+    ("authsvc.accounts", "psycopg.rows"),
+    ("precis.up", "authsvc.app"), ("precis.up", "listener.service"), ("precis.up", "listener"),
+    ("precis.database", "asyncpg"),
+    ("listener.text.words", "chassis.settings"), ("listener.text.words", "listener.errors"),
+    ("listener.text.words", "asyncio"),
+    ("listener.engine.server", "listener.model"), ("listener.engine.server", "listener.queue"),
+    ("listener.events.app", "listener.queue"),
+    ("listener.events.app", "listener.text.words"), ("listener.tasks.summarize", "listener.queue"),
+    ("listener.tasks.shorten", "asyncpg"),
+    ("listener.tasks.summarize", "listener.sources"), ("listener.tasks.summarize", "ollama"),
+    ("listener.model", "listener.tasks.request"),
+    ("listener.queue", "listener.worker"), ("listener.worker", "listener.service"),
+    ("listener.lease", "listener.worker"),
+    ("listener.worker", "listener.events.hub"), ("listener.worker", "listener.tasks.summarize"),
+    ("listener.lease", "listener.__main__"),
+    ("authsvc.tokens", "authsvc.app"), ("authsvc.keys", "authsvc.tokens"),
+    ("authsvc.sessions", "authsvc.endpoints"),
+    ("authsvc.sessions", "authsvc.accounts"), ("chassis.http", "tests.fix_postgres"), ("precis.up", "tests"),
+    ("listener.queue", "tests.sql"),
+])  # fmt: skip
+def test_this_import_would_break_a_rule(who: str, whom: str) -> None:
+    assert faults({who: {whom}}) == {f"{who} -> {whom}"}
+
+
+def test_a_circle_would_be_seen() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == {"a", "b", "c"}
