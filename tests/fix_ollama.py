@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gguf
 import numpy as np
@@ -37,19 +37,20 @@ DIMENSIONS = 64
 LOGIT = 50.0
 START_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.02
+Then = Literal["stop", "repeat", "restart"]
 UNKNOWN, BEGIN, END = 0, 1, 2
 NORMAL_TYPE, UNKNOWN_TYPE, CONTROL_TYPE, BYTE_TYPE = 1, 2, 3, 6
 
 
-def write_model(path: Path, *, words: Sequence[str] = tuple(SENTENCE.split()), ends: bool = True) -> None:
+def write_model(path: Path, *, words: Sequence[str] = tuple(SENTENCE.split()), then: Then = "stop") -> None:
     """A llama of one block whose attention and feed-forward weights are zero, so that the next token depends on the
-    last one alone. `ends=False` makes it say its last word for ever."""
+    last one alone. After its words it stops, or says the last one for ever, or all of them."""
     specials = [("<unk>", UNKNOWN_TYPE), ("<s>", CONTROL_TYPE), ("</s>", CONTROL_TYPE)]
     octets = [(f"<0x{value:02X}>", BYTE_TYPE) for value in range(256)]
     tokens = [*specials, *octets, *((f"\u2581{word}", NORMAL_TYPE) for word in words)]
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, [token for token, _ in tokens], [kind for _, kind in tokens])
-    for name, weights in _weights(len(tokens), len(tokens) - len(words), len(words), ends).items():
+    for name, weights in _weights(len(tokens), len(words), then).items():
         writer.add_tensor(name, weights.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -77,15 +78,16 @@ def _describe(writer: gguf.GGUFWriter, tokens: list[str], kinds: list[int]) -> N
     writer.add_unk_token_id(UNKNOWN)
 
 
-def _weights(size: int, first_word: int, count: int, ends: bool) -> dict[str, np.ndarray[Any, Any]]:
+def _weights(size: int, count: int, then: Then) -> dict[str, np.ndarray[Any, Any]]:
     """Every token points along one of the dimensions: word k along k + 1, all others along 0, which leads to word 0."""
     embedding, output = np.zeros((size, DIMENSIONS)), np.zeros((size, DIMENSIONS))
+    first_word = size - count
     embedding[:first_word, 0] = 1.0
     strength = LOGIT / np.sqrt(DIMENSIONS)  # what the norm makes of a one
     for word in range(count):
         embedding[first_word + word, word + 1] = 1.0
         output[first_word + word, word] = strength
-    output[END if ends else first_word + count - 1, count] = strength
+    output[{"stop": END, "repeat": size - 1, "restart": first_word}[then], count] = strength
     square = np.zeros((DIMENSIONS, DIMENSIONS))
     block = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
     return {

@@ -24,6 +24,7 @@ import aiohttp
 import psycopg
 import pytest
 from precis import binary, layout, postgrest
+from precis.process import LEASH
 from precis.settings import StackSettings
 
 from chassis.settings import load
@@ -62,9 +63,11 @@ class Part:
         return self.process.pid
 
     def start(self) -> None:
+        """On a leash: it does not outlive a test run that is killed."""
+        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGTERM)), "-")
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                (*leash, *self.argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 env=dict(self.environ), cwd=self.log.parent,
             )  # fmt: skip
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from chassis.database import connect
+from chassis.database import connect, pool
 from chassis.service import Lifecycle
 from listener import queue, registry, service
 from listener.lines import GUARD
@@ -122,6 +122,10 @@ class Desk:
         connection = await connect(self.database.url("listener"), name="test", server_settings=GUARD)
         self.open.callback(connection.terminate)
         return connection
+
+    def statements(self) -> contextlib.AbstractAsyncContextManager["asyncpg.Pool[Any]"]:
+        """A pool like a worker's."""
+        return pool(self.database.url("listener"), name="test", size=3, server_settings=GUARD)
 
     async def worker(self, *models: int, slots: int = MANY) -> Hand:
         """A registered worker that has leased slots of these models."""

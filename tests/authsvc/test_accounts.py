@@ -77,7 +77,7 @@ async def test_every_reason_not_to_log_in_looks_the_same(service: Service) -> No
     service.query("update private.account set banned_at = now() where email_key like 'banned@%%'")
     service.query("update private.account set password_hash = null where email_key like 'oauth@%%'")
     service.query("update private.account set password_hash = 'x' where email_key like 'broken@%%'")
-    costly = "$2b$31$" + "a" * 53
+    costly = hashed(GOOD_PASSWORD).replace("$04$", "$31$")
     service.query("update private.account set password_hash = %s where email_key like 'costly@%%'", costly)
     answers = [await service.log_in(email, "not the password") for email in (*emails.values(), new_email())]
     assert {answer.status for answer in answers} == {401}
@@ -95,7 +95,7 @@ async def test_a_banned_person_is_told_so_after_the_right_password_only(service:
 
 async def test_hashes_that_cannot_be_used_open_nothing_even_for_the_right_password(service: Service) -> None:
     await service.register("ada@example.org")
-    for stored in ("", "x", "$2b$31$" + "a" * 53, "p1$" + hashed(GOOD_PASSWORD)):
+    for stored in ("", "x", hashed(GOOD_PASSWORD).replace("$04$", "$31$"), "p1$" + hashed(GOOD_PASSWORD)):
         service.query("update private.account set password_hash = %s", stored)
         service.query("delete from private.rate_bucket")
         assert (await service.log_in("ada@example.org")).code == "invalid_credentials"

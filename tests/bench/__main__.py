@@ -4,6 +4,7 @@ python -m tests.bench [pickup|roundtrip|inserts|memory ...]      all of them by 
 """
 
 import asyncio
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ ALL = ("memory", "pickup", "roundtrip", "inserts")
 
 
 def main(chosen: tuple[str, ...]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of everything that has to be stopped
     with running_cluster(options=SERVER_OPTIONS) as cluster:
         database = cluster.create_database("precis")
         cluster.dbmate("precis", "up")
@@ -55,7 +57,7 @@ def account(database: Database) -> str:
     """The id of a new account."""
     with database.connect() as connection:
         row = connection.execute(
-            "insert into private.account (email, email_key) select a, a from text 'pickup@bench.example' a"
+            "insert into private.account (email, email_key) values ('p@bench.example', 'p@bench.example')"
             " returning id::text"
         ).fetchone()
     assert row is not None

@@ -43,6 +43,9 @@ async def claim(database_url: str) -> None:
     connection = await asyncpg.connect(database_url)
     await connection.add_listener("bare_job", lambda *notice: heard.put_nowait(notice[-1]))
     statement = await connection.prepare(CLAIM)
+    await (
+        statement.fetchval()
+    )  # prepared only, the connection is in the middle of an exchange and hears nothing
     print("ready", flush=True)
     while True:
         await heard.get()

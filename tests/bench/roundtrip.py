@@ -17,7 +17,9 @@ ROUND_POSTS = 40
 WARM_UP_POSTS = 20
 PEOPLE = 20
 GOAL_RATIO = 3.0
-SENTENCE = "A single sentence is a summary of itself."
+# The shortest text that is not its own summary already: the model is asked, and answers at once.
+TEXT = "The harbour was closed for three days. Ships waited outside the bar."
+WORDS = 7
 
 Once = Callable[[], Awaitable[float]]
 
@@ -55,7 +57,7 @@ async def repeat(once: Once, times: int) -> list[float]:
 async def through_precis(client: Client, events: EventStream) -> float:
     """Seconds from the POST to the event that says done."""
     start = time.perf_counter()
-    row = await client.insert(SENTENCE)
+    row = await client.insert(TEXT, target_words=WORDS)
     await events.state(row["id"], "done")
     return time.perf_counter() - start
 
@@ -63,7 +65,7 @@ async def through_precis(client: Client, events: EventStream) -> float:
 async def through_bare(client: Client, events: EventStream) -> float:
     start = time.perf_counter()
     headers = {"Prefer": "return=representation"}
-    answer = await client.rest("POST", "/bare", json={"text": SENTENCE}, headers=headers)
+    answer = await client.rest("POST", "/bare", json={"text": TEXT}, headers=headers)
     wanted = answer.json[0]["id"]
     await events.until(lambda event: event.is_about(wanted))
     return time.perf_counter() - start

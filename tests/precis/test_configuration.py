@@ -20,8 +20,9 @@ hosts = ["http://a"]
 
 
 def test_setting_a_value_leaves_comments_and_other_lines_alone() -> None:
-    lines = edited(TEXT, {("work", "admin_listen"): "127.0.0.1:2"}).splitlines()
-    assert [line for line in lines if "admin_listen" not in line] == TEXT.splitlines()
+    result = edited(TEXT, {("authsvc", "admin_listen"): "127.0.0.1:2"})
+    assert [line for line in result.splitlines() if "admin_listen" not in line] == TEXT.splitlines()
+    assert tomllib.loads(result)["authsvc"]["admin_listen"] == "127.0.0.1:2"
 
 
 def test_a_value_that_is_there_is_replaced_in_its_place() -> None:

@@ -113,11 +113,10 @@ async def test_other_requests_heartbeats_and_the_cursor_are_passed_over() -> Non
 
 
 async def test_a_new_attempt_starts_its_text_anew_and_a_repeated_piece_adds_nothing() -> None:
-    chunks = (partial(0, "Old text"), partial(0, "New", 2), partial(0, "New", 2), partial(3, "er", 2),
-              change("done"))  # fmt: skip
-    assert await seen(streams(*chunks), answers("running")) == [
-        "running", '"Old text"', '"New"', '"New"', '"Newer"', "done",
-    ]  # fmt: skip
+    pieces = (partial(0, "Old text"), partial(0, "New", 2), partial(0, "New", 2), partial(3, "er", 2))
+    joined_late = partial(3, "later", 3)
+    expected = ["running", '"Old text"', '"New"', '"New"', '"Newer"', '"later"', "done"]
+    assert await seen(streams(*pieces, joined_late, change("done")), answers("running")) == expected
 
 
 async def test_an_event_that_was_overtaken_by_an_answer_is_not_told() -> None:

@@ -16,7 +16,7 @@ from precis.faults import PartFailed
 from precis.layout import Layout, locate
 from precis.ports import free_ports
 from precis.postgres import Cluster
-from precis.process import birth, spawn
+from precis.process import Command, spawn
 
 pytestmark = pytest.mark.services
 
@@ -116,14 +116,16 @@ async def test_a_killed_servers_lock_files_do_not_stop_the_next_even_if_its_pid_
     async with serving(cluster, home / "log") as old:
         old.kill()
         await old.wait()
-    lock = cluster.data / "postmaster.pid"
-    lock.write_text(
-        lock.read_text().replace(str(old.pid), str(os.getpid()), 1)
-    )  # a process id that came back
-    assert birth(os.getpid()) is not None
-    await asyncio.to_thread(postgres.clear_leftovers, cluster)
-    async with serving(cluster, home / "log"):
-        pass
+    stranger = await spawn(Command(("/bin/sleep", "600"), Path("/"), {}, user=cluster.user), home / "log")
+    try:
+        lock = cluster.data / "postmaster.pid"
+        lock.write_text(lock.read_text().replace(str(old.pid), str(stranger.pid), 1))
+        await asyncio.to_thread(postgres.clear_leftovers, cluster)
+        async with serving(cluster, home / "log"):
+            assert stranger.returncode is None
+    finally:
+        stranger.kill()
+        await stranger.wait()
 
 
 def test_data_of_another_version_is_left_alone_with_a_sentence(layout: Layout) -> None:

@@ -15,24 +15,22 @@ import asyncio, os, sys
 from pathlib import Path
 from precis.process import Command, spawn
 async def main():
-    child = await spawn(Command(("/bin/sleep", "600"), Path("/"), dict(os.environ)), Path(sys.argv[1]))
-    print(child.pid, flush=True)
+    log, user, *argv = sys.argv[1:]
+    child = await spawn(Command(tuple(argv), Path("/"), dict(os.environ), user=user or None), Path(log))
     await child.wait()
 asyncio.run(main())
 """
 
 
-async def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline())
-    assert birth(child) is not None
+def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "up")
+    child = ("/bin/sh", "-c", 'echo $$ > "$0"; exec sleep 600', str(tmp_path / "up"))
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path / "log"), "", *child])
+    pid = int((tmp_path / "up").read_text())
+    assert birth(pid) is not None
     parent.kill()
     parent.wait()
-    parent.stdout.close()
-    assert outlasting([child], 5.0) == []
+    assert outlasting([pid], 5.0) == []
 
 
 async def test_a_child_leads_a_session_of_its_own_so_that_ctrl_c_passes_it_by(tmp_path: Path) -> None:
@@ -45,10 +43,10 @@ async def test_a_child_leads_a_session_of_its_own_so_that_ctrl_c_passes_it_by(tm
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_as_root_a_child_can_be_somebody_else_and_keeps_no_group_of_ours(tmp_path: Path) -> None:
+def test_as_root_a_child_can_be_somebody_else_and_keeps_no_group_of_ours(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    child = await spawn(Command(("/usr/bin/id", "-nG"), Path("/"), {}, user="nobody"), log)
-    assert await child.wait() == 0
+    arguments = [sys.executable, "-c", PARENT, str(log), "nobody", "/usr/bin/id", "-nG"]
+    subprocess.run(arguments, extra_groups=["daemon"], check=True, capture_output=True)
     shown = subprocess.run(["id", "-nG", "nobody"], capture_output=True, text=True, check=True).stdout
     assert log.read_text() == shown
 

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from precis.process import outlasting
 
+from tests.fix_ollama import SENTENCE, Ollama
 from tests.fix_postgres import running_cluster
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -43,7 +44,7 @@ class Up:
                 return line
         raise AssertionError(f"it ended without a word of {containing!r}")
 
-    def parts(self) -> dict[str, int]:
+    def parts(self) -> dict[str, int | None]:
         return {part["name"]: part["pid"] for part in self.status()["parts"]}
 
     def status(self) -> dict[str, Any]:
@@ -75,11 +76,11 @@ def precis(home: Path, *arguments: str, stdin: str = "", **changes: str) -> subp
 
 
 @contextmanager
-def starting(home: Path) -> Iterator[Up]:
+def starting(home: Path, **changes: str) -> Iterator[Up]:
     process = subprocess.Popen(
         [PRECIS, "up"],
         cwd=home,
-        env=environ(home),
+        env=environ(home, **changes),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -95,8 +96,8 @@ def starting(home: Path) -> Iterator[Up]:
 
 
 @contextmanager
-def up(home: Path) -> Iterator[Up]:
-    with starting(home) as stack:
+def up(home: Path, **changes: str) -> Iterator[Up]:
+    with starting(home, **changes) as stack:
         stack.lines("Ctrl-C")
         yield stack
 
@@ -123,8 +124,8 @@ def second_home() -> Iterator[Path]:
 
 def test_one_ctrl_c_stops_every_part_and_is_no_failure(home: Path) -> None:
     with up(home) as stack:
-        pids = stack.parts().values()
-        assert all(pids)
+        pids = [pid for pid in stack.parts().values() if pid]
+        assert len(pids) == 6
         stack.process.send_signal(signal.SIGINT)
         assert stack.process.wait(60) == 0
     assert outlasting(pids, 0.0) == []
@@ -133,7 +134,7 @@ def test_one_ctrl_c_stops_every_part_and_is_no_failure(home: Path) -> None:
 
 def test_a_killed_stack_takes_its_parts_along_and_the_next_one_starts(home: Path) -> None:
     with up(home) as stack:
-        pids = stack.parts().values()
+        pids = [pid for pid in stack.parts().values() if pid]
         stack.process.kill()
         assert outlasting(pids, 30.0) == []
     with up(home):
@@ -171,6 +172,7 @@ def test_a_person_gets_a_summary_a_part_that_dies_comes_back_and_a_second_stack_
         assert "summarize standard input: done" in asked.stderr
 
         first = stack.parts()["authsvc"]
+        assert first is not None
         os.kill(first, signal.SIGKILL)
         stack.lines("authsvc was killed by SIGKILL; starting it again")
         stack.lines("authsvc is ready again")
@@ -213,6 +215,18 @@ def test_a_server_of_ones_own_is_used_where_it_is_named(second_home: Path) -> No
         assert not (second_home / ".precis/postgres").exists()
         made = cluster.psql("precis", "-At", "-c", "select count(*) from private.request")
         assert made.strip() == "2"
+
+
+@pytest.mark.ollama
+def test_an_ollama_with_a_model_writes_and_the_built_in_engine_is_not_started(
+    second_home: Path, ollama: Ollama
+) -> None:
+    with up(second_home, PRECIS_WORK_HOSTS=ollama.url) as stack:
+        asked = precis(second_home, "summarize", "-", "--words", "25", stdin=TEXT)
+        assert (asked.returncode, asked.stdout) == (0, f"{SENTENCE}\n"), asked.stderr
+        assert "tiny:latest · " in asked.stderr
+        assert stack.parts()["engine"] is None
+    assert precis(second_home, "status").returncode == 1
 
 
 def test_a_configured_postgrest_that_is_not_there_stops_the_start_with_a_sentence(home: Path) -> None:

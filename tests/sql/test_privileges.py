@@ -85,11 +85,32 @@ def test_a_role_enters_its_schemas_only_and_makes_nothing_there(
     assert names(catalogue, makes, role) == {False}
 
 
-def test_the_authenticator_owns_nothing_and_may_call_one_function(catalogue: Catalogue) -> None:
+def test_the_authenticator_owns_nothing_and_reads_nothing(catalogue: Catalogue) -> None:
     owned = "select objid from pg_shdepend where refobjid = 'authenticator'::regrole and deptype = 'o'"
     assert names(catalogue, owned) == set()
-    assert names(catalogue, FUNCTIONS, "authenticator") == {"gate.pre_config()"}
     assert names(catalogue, TABLES, "authenticator", "select, insert, update, delete") == set()
+
+
+OF_EVERY_CLIENT = {"gate.claims()", "gate.uid()", "gate.header(text)", "gate.pre_request()"}
+OF_A_PERSON = {
+    "cancel(uuid)", "retry(uuid)", "gate.cancel(uuid)", "gate.retry(uuid)", "gate.request_state(text)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("role", "functions"),
+    [
+        ("pgrest_anon", OF_EVERY_CLIENT),
+        ("pgrest_auth", OF_EVERY_CLIENT | OF_A_PERSON),
+        ("authenticator", {"gate.pre_config()"}),
+        ("listener_events", {"gate.public_keys()"}),
+        ("authsvc", set()),
+    ],
+)
+def test_a_role_calls_these_functions_and_no_other(
+    role: str, functions: set[object], catalogue: Catalogue
+) -> None:
+    assert names(catalogue, FUNCTIONS, role) == functions
 
 
 def test_no_role_setting_turns_row_security_off(catalogue: Catalogue) -> None:

@@ -2,6 +2,8 @@
 harm."""
 
 import threading
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
@@ -196,22 +198,36 @@ def test_nobody_touches_another_ones_request(common: Database) -> None:
         assert person.execute("select title, state from public.requests").fetchall() == [(None, "queued")]
 
 
-def test_a_new_title_does_not_undo_a_back_off_that_the_worker_just_wrote(common: Database) -> None:
+# What a worker writes while a person's change waits for the row; then title, priority, run_at and state.
+BACK_OFF = "update private.job set run_at = now() + interval '1 minute' where request_id = %s"
+TAKE = "update private.job set state = 'running', worker_id = 1, run_at = null where request_id = %s"
+RENAME = "update public.requests set title = 'Mine' where id = %s"
+RAISE = "update public.requests set priority = 1 where id = %s"
+
+
+@pytest.mark.parametrize(
+    ("written", "change", "expected"),
+    [
+        (BACK_OFF, RENAME, ("Mine", 0, True, "queued")),
+        (BACK_OFF, RAISE, (None, 1, True, "queued")),
+        (TAKE, RENAME, ("Mine", 0, None, "running")),
+    ],
+)
+def test_a_change_does_not_undo_what_a_worker_has_just_written(
+    written: LiteralString, change: LiteralString, expected: tuple[object, ...], common: Database
+) -> None:
     some_model(common)
+    later = datetime.now(UTC) + timedelta(hours=1)
     with acting(common, sign_up(common)) as person, common.connect("listener") as worker:
-        request = ask(person)
-        patch = threading.Thread(
-            target=person.execute, args=("update public.requests set title = 'Mine' where id = %s", [request])
-        )
+        request = ask(person, run_at=later)
+        patch = threading.Thread(target=person.execute, args=(change, [request]))
         with worker.transaction():
-            worker.execute(
-                "update private.job set run_at = now() + interval '1 minute' where request_id = %s", [request]
-            )
+            worker.execute(written, [request])
             patch.start()
             until_blocked(common, person)
         patch.join()
-        row = person.execute("select title, run_at > now() from public.requests").fetchone()
-    assert row == ("Mine", True)
+        query = "select title, priority, run_at < %s, state from public.requests"
+        assert person.execute(query, [later]).fetchall() == [expected]
 
 
 @pytest.mark.parametrize("second", [

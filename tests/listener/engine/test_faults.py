@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from listener.engine.faults import FaultsError, read_rules
-from tests.listener.engine.conftest import Speaker, count, text_of
+from tests.listener.engine.conftest import Speaker, cancelled, count, text_of
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,7 @@ async def test_a_first_token_can_take_long(engine: Speaker) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.3):
             await engine.chat()
-    while count("cancelled") == before:
-        await engine.get("/api/version")
+    await cancelled(engine, before)
 
 
 async def test_a_stream_can_stall_after_its_first_sentence(engine: Speaker) -> None:
@@ -94,8 +93,7 @@ async def test_a_stream_can_stall_after_its_first_sentence(engine: Speaker) -> N
     before = count("cancelled")
     async with engine.post("/api/chat", body) as response:
         assert json.loads(await response.content.readline())["done"] is False
-    while count("cancelled") == before:
-        await engine.get("/api/version")
+    await cancelled(engine, before)
 
 
 async def test_a_rule_befalls_only_so_many_calls(engine: Speaker) -> None:

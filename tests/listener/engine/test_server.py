@@ -8,7 +8,7 @@ from typing import Any
 import ollama
 import pytest
 
-from tests.listener.engine.conftest import DOCUMENT, Speaker, count, prompt, text_of
+from tests.listener.engine.conftest import DOCUMENT, Speaker, cancelled, count, prompt, text_of
 
 
 async def test_an_answer_is_streamed_record_by_record(engine: Speaker) -> None:
@@ -152,6 +152,5 @@ async def test_a_call_whose_client_has_gone_is_broken_off_and_counted(engine: Sp
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await engine.chat(prompt(long))
-    while count("cancelled") == before:
-        await engine.get("/api/version")
+    await cancelled(engine, before)
     assert count("cancelled") == before + 1

@@ -68,11 +68,13 @@ async def test_after_a_revocation_no_further_row_is_sent_and_the_stream_closes(
 
 
 async def test_an_idle_stream_notices_the_end_of_its_session(
-    events: Service, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+    events: Service, tokens: Tokens, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("listener.events.hub.IDLE_SECONDS", 0.5)
     ann = tokens.person()
     async with events.stream(ann) as client:
+        rows.insert(ann)
+        await client.next("change")
         tokens.revoke(ann)
         assert (await client.rest())[-1].event == "token"
 

@@ -99,9 +99,9 @@ async def test_a_client_that_was_away_goes_on_where_it_was(
         if way == "header"
         else events.stream(ann, lastEventId=client.last_id)
     )
-    async with again as client:
-        assert (await client.next()).id == client.last_id
-        changes = [await client.next("change", "tombstone") for _ in range(4)]
+    async with again as resumed:
+        assert (await resumed.next()).id == client.last_id
+        changes = [await resumed.next("change", "tombstone") for _ in range(4)]
         assert [frame.data["id"] for frame in changes] == [str(request) for request in [*missed, first]]
         assert changes[-1].event == "tombstone"
 
@@ -111,8 +111,8 @@ async def test_the_header_wins_over_the_parameter(events: Service, tokens: Token
     rows.insert(ann)
     async with events.stream(ann, since="0") as client:
         await client.next("change")
-    async with events.stream(ann, resume=client.last_id, lastEventId="nonsense", since="0") as client:
-        assert (await client.next()).id == client.last_id
+    async with events.stream(ann, resume=client.last_id, lastEventId="nonsense", since="0") as again:
+        assert (await again.next()).id == client.last_id
 
 
 async def test_since_0_replays_everything_and_names_each_row_once(
@@ -176,9 +176,12 @@ async def test_after_10000_missed_events_a_client_starts_over_and_goes_on(
 async def test_a_stream_of_one_request_tells_of_no_other(events: Service, tokens: Tokens, rows: Rows) -> None:
     ann = tokens.person()
     wanted, other = rows.insert(ann), rows.insert(ann)
-    async with events.stream(ann, request=str(wanted), kind="request") as client:
+    async with (
+        events.stream(ann) as everything,
+        events.stream(ann, request=str(wanted), kind="request") as client,
+    ):
         rows.append(other, rows.start(other), 1, "Not for you.")
-        rows.finish(other, "Done.")
+        await everything.next("partial")
         rows.start(wanted)
         frame = await client.next("change", "partial")
         assert (frame.event, frame.data["id"]) == ("change", str(wanted))

@@ -27,6 +27,7 @@ def test_fillers_openers_and_asides_go(language: str, before: str, after: str) -
     [
         ("en", "He is not very well."),
         ("en", "Thank you very much."),
+        ("en", "He met very few people."),
         ("en", 'She said "in order to win, be very quick".'),
         ("en", "Call `very` or read [in order to](http://x.y)."),
         ("en", "It fell (by 3 percent) and he left (without a word)."),

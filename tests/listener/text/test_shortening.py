@@ -26,6 +26,13 @@ def test_every_paragraph_keeps_its_first_sentence(sample: Sample) -> None:
     assert len(found) == len(sample.text.strip().split("\n\n"))
 
 
+@pytest.mark.parametrize("sample", PROSE, ids=str)
+def test_no_paragraph_loses_more_than_three_fifths(sample: Sample) -> None:
+    after = shorten(sample.text, ratio=0.3).text.split("\n\n")
+    for before, left in zip(sample.text.strip().split("\n\n"), after, strict=True):
+        assert count_words(left) >= 0.38 * count_words(before)
+
+
 def test_headings_items_code_quotes_and_links_stay() -> None:
     text = (
         MEMO + "\n```\nmake restore\n```\n\n> Nobody tests it.\n\nSee [the plan](https://example.org/plan).\n"

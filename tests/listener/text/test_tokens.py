@@ -42,6 +42,7 @@ def test_any_character_counts_even_halves_of_pairs() -> None:
         ("Привет, мир", "cyrillic"),
         ("你好世界 ok", "cjk"),
         ("मैं हूँ", "indic"),
+        ("12345678 ok", "latin"),
         ("123", "other"),
     ],
 )

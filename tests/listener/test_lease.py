@@ -1,0 +1,123 @@
+"""A lease is renewed, obeyed, lost and taken anew; and what each renewal says is passed on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from listener.lease import NO_CALLS_SECONDS, NO_CLAIMS_SECONDS, RENEW_SECONDS, Lease
+from listener.lines import Line
+from listener.registry import Pulse
+from listener.upkeep import LEASE_SECONDS, VANISHED_SECONDS
+from tests.fix_work import Desk
+
+pytestmark = pytest.mark.services
+
+
+@dataclass
+class Holder:
+    """Remembers what the lease says."""
+
+    said: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+
+    def held(self) -> Sequence[tuple[int, int]]:
+        return [(1, 1)]
+
+    def models(self) -> Sequence[int]:
+        return [5]
+
+    def hear(self, pulse: Pulse, at: float) -> None:
+        self.said.put_nowait("heard" if not pulse.lost else "lost")
+
+    def abandon(self) -> None:
+        self.said.put_nowait("abandon")
+
+    def buried(self) -> None:
+        self.said.put_nowait("buried")
+
+    async def next(self) -> str:
+        return await asyncio.wait_for(self.said.get(), 15)
+
+
+@asynccontextmanager
+async def lease(desk: Desk) -> AsyncIterator[tuple[Lease, Holder]]:
+    holder = Holder()
+    async with Line(desk.database.url("listener"), name="test-lease", command_seconds=3.0) as line:
+        held = Lease(line, name="test", version="0", holder=holder)
+        await held.register()
+        running = [asyncio.create_task(held.run()), asyncio.create_task(held.guard())]
+        try:
+            yield held, holder
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+def test_a_worker_stops_well_before_its_lease_ends_and_is_not_judged_by_one_late_renewal() -> None:
+    assert RENEW_SECONDS * 2 < VANISHED_SECONDS < NO_CLAIMS_SECONDS < NO_CALLS_SECONDS < LEASE_SECONDS
+
+
+async def test_each_renewal_tells_what_is_served_and_brings_what_was_lost(desk: Desk) -> None:
+    async with lease(desk) as (held, holder):
+        assert await holder.next() == "lost"
+        assert held.may_claim
+        assert desk.query("select id, models from private.worker") == [(held.claimant.worker_id, [5])]
+
+
+async def test_a_nudge_brings_a_renewal_at_once(desk: Desk) -> None:
+    async with lease(desk) as (held, holder):
+        await holder.next()
+        before = asyncio.get_running_loop().time()
+        held.nudge()
+        await holder.next()
+        assert asyncio.get_running_loop().time() - before < RENEW_SECONDS / 2
+
+
+async def test_who_was_buried_lets_everything_go_and_becomes_somebody_else(desk: Desk) -> None:
+    async with lease(desk) as (held, holder):
+        await holder.next()
+        first = held.claimant
+        registered = asyncio.Event()
+        held.on_register(registered.set)
+        desk.query("delete from private.worker returning id")
+        held.nudge()
+        assert await holder.next() == "buried"
+        assert await holder.next() == "lost"
+        assert registered.is_set()
+        assert held.claimant.worker_id != first.worker_id
+
+
+async def test_who_wants_to_leave_or_is_told_to_claims_nothing_more(desk: Desk) -> None:
+    async with lease(desk) as (held, holder):
+        await holder.next()
+        desk.query("update private.worker set draining = true returning id")
+        held.nudge()
+        await holder.next()
+        assert not held.may_claim
+
+
+async def test_who_was_cut_off_does_not_judge_others_for_a_while(desk: Desk) -> None:
+    async with lease(desk) as (held, holder):
+        await holder.next()
+        assert held.may_judge
+        held._renewed_at -= RENEW_SECONDS + 4
+        held.nudge()
+        await holder.next()
+        assert held.fresh
+        assert not held.may_judge
+
+
+async def test_without_a_renewal_calls_are_given_up_once(desk: Desk) -> None:
+    async with lease(desk) as (held, holder):
+        with desk.database.connect() as jailer, jailer.transaction():
+            jailer.execute("lock table private.worker in access exclusive mode")
+            held._renewed_at -= NO_CALLS_SECONDS - 1
+            while await holder.next() != "abandon":
+                pass
+            assert not held.may_claim
+        while await holder.next() == "abandon":
+            pass
+        assert held.may_claim

@@ -1,0 +1,90 @@
+"""Text so far: first piece at once, then a few statements a second for all jobs, no piece twice, none after the end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from listener.partials import Partials, Preview
+from listener.queue import Claimed, Piece
+from tests.fix_work import Desk
+
+pytestmark = pytest.mark.services
+
+WRITTEN = "select string_agg(text, '' order by n), count(*) from private.partial having string_agg(text, '' order by n) = %s"
+
+
+@asynccontextmanager
+async def partials(desk: Desk) -> AsyncIterator[Partials]:
+    async with desk.statements() as pool:
+        writing = Partials(pool)
+        running = asyncio.create_task(writing.run())
+        try:
+            yield writing
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def claimed(desk: Desk) -> Claimed:
+    model = await desk.model()
+    worker = await desk.worker(model)
+    desk.ask(desk.person())
+    return await worker.claim_one(model)
+
+
+async def test_what_comes_between_two_ticks_is_one_piece(desk: Desk) -> None:
+    job = await claimed(desk)
+    async with partials(desk) as writing:
+        emit = writing.open(job.job_id, job.epoch)
+        emit("First. ", 0.1)
+        await desk.until(WRITTEN, "First. ")
+        for word in ("Second ", "and ", "third."):
+            emit(word, 0.5)
+        _, pieces = await desk.until(WRITTEN, "First. Second and third.")
+    assert pieces == 2
+    assert desk.query("select progress > 0 from private.job") == [(True,)]
+
+
+async def test_nothing_is_written_after_the_job_was_closed(desk: Desk) -> None:
+    job = await claimed(desk)
+    async with partials(desk) as writing:
+        late = writing.open(job.job_id, job.epoch)
+        await writing.close(job.job_id, job.epoch)
+        other = writing.open(job.job_id, job.epoch + 1)
+        late("Too late.", 0.5)
+        other("Not ours.", 0.5)
+        await asyncio.wait_for(writing._something.wait(), 5) if not writing._something.is_set() else None
+        await writing.close(job.job_id, job.epoch + 1)
+    assert desk.query("select from private.partial") == []
+
+
+async def test_pieces_wait_for_a_database_that_is_in_trouble_and_come_out_whole(desk: Desk) -> None:
+    job = await claimed(desk)
+    async with partials(desk) as writing:
+        emit = writing.open(job.job_id, job.epoch)
+        with desk.database.connect() as holder, holder.transaction():
+            holder.execute("lock table private.partial in access exclusive mode")
+            emit("One. ", 0.1)
+            cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test' and wait_event_type = 'Lock'"
+            await desk.until(cut)
+            emit("Two.", 0.2)
+        await desk.until(WRITTEN, "One. Two.")
+
+
+def test_a_piece_that_was_perhaps_written_keeps_its_number() -> None:
+    preview = Preview(1, 1, texts=["a", "b"])
+    assert preview.gather() == [Piece(1, 1, 0, "ab")]
+    preview.texts.append("c")
+    assert preview.gather() == [Piece(1, 1, 0, "ab"), Piece(1, 1, 1, "c")]
+
+
+def test_progress_is_written_at_most_once_a_second() -> None:
+    preview = Preview(1, 1, share=0.5)
+    assert preview.has_moved(100.0)
+    preview.shared, preview.shared_at = 0.5, 100.0
+    assert not preview.has_moved(102.0)
+    preview.share = 0.6
+    assert not preview.has_moved(100.5)
+    assert preview.has_moved(101.0)
