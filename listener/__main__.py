@@ -1,4 +1,5 @@
-"""The command `listener work|events|engine`: picks the service and its settings. `--check` prints these and ends."""
+"""The command `listener work|events|engine`: picks the service and its settings. `--check` prints these and
+ends."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,6 @@ USAGE = """\
 usage: listener work   [--check]                  run requests against model servers
        listener events [--check]                  push changes to browsers
        listener engine [--check] [--faults FILE]  the built-in extractive engine behind Ollama's interface"""
-
 
 
 def main() -> int:

@@ -1,4 +1,5 @@
-"""One attempt at a job: load its source, run its task on a model, write the outcome. The edge where errors end.
+"""One attempt at a job: load its source, run its task on a model, write the outcome. The edge where errors
+end.
 
 Knows no queue order and no slot.
 """

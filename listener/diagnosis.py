@@ -24,7 +24,9 @@ CLIENT_ERRORS = (
     pydantic.ValidationError,
 )
 
-TOO_LONG = re.compile(r"context (length|size|window)|exceed(s|ed)?\b.*\b(context|n_ctx)|n_prompt_tokens", re.IGNORECASE)
+TOO_LONG = re.compile(
+    r"context (length|size|window)|exceed(s|ed)?\b.*\b(context|n_ctx)|n_prompt_tokens", re.IGNORECASE
+)
 OUT_OF_MEMORY = re.compile(r"more (system )?memory|out of memory|unable to allocate", re.IGNORECASE)
 BUSY = re.compile(r"busy|maximum pending|overloaded|too many requests", re.IGNORECASE)
 NO_MODEL = re.compile(r"model .*not found", re.IGNORECASE | re.DOTALL)
@@ -85,7 +87,8 @@ def cut_off() -> PermanentError:
 def _diagnose_answer(status: int, message: str) -> TaskError:
     if OUT_OF_MEMORY.search(message):
         return PermanentError(
-            "model_out_of_memory", "The model server has too little memory for this model. Choose a smaller one."
+            "model_out_of_memory",
+            "The model server has too little memory for this model. Choose a smaller one.",
         )
     if status in (400, 413, 500, -1) and TOO_LONG.search(message):
         return cut_off()
@@ -93,14 +96,17 @@ def _diagnose_answer(status: int, message: str) -> TaskError:
         return CapacityError("model_busy", f"The model server has too much to do. {TRY_LATER}")
     if status == 404 and NO_MODEL.search(message):
         return PermanentError(
-            "model_not_found", "The model server no longer has this model. Choose another one: GET /models lists them."
+            "model_not_found",
+            "The model server no longer has this model. Choose another one: GET /models lists them.",
         )
     if status in (401, 403):
         return PermanentError(
-            "model_refused", "The model server asks for credentials that this service does not have. Choose another model."
+            "model_refused",
+            "The model server asks for credentials that this service does not have. Choose another model.",
         )
     if status == -1 or status >= 500 or status == 408:
         return TransientError("model_failed", f"The model server failed. {TRY_LATER}")
     return PermanentError(
-        "model_refused", "The model server refuses this request. Choose another model: GET /models lists them."
+        "model_refused",
+        "The model server refuses this request. Choose another model: GET /models lists them.",
     )

@@ -1,4 +1,5 @@
-"""The doorbell's other side: holds the SHARE lock on private.bell while this worker is hungry, on a connection of its own.
+"""The doorbell's other side: holds the SHARE lock on private.bell while this worker is hungry, on a
+connection of its own.
 
 Who makes a job ready rings only if that lock is held or waited for. Knows nothing of jobs.
 """
@@ -23,7 +24,8 @@ STILL_THERE: LiteralString = "select 1"
 # This transaction waits, and stays open, for as long as it takes. Older servers do not know all of these.
 PATIENT: LiteralString = """
 select set_config(s.name, '0', false) from pg_settings s
- where s.name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
+ where s.name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout',
+     'transaction_timeout')
 """
 CHECK_SECONDS = 10.0
 ANSWER_SECONDS = 5.0
@@ -84,7 +86,8 @@ class Doorbell:
             self._changed()
 
     async def _hold(self, connection: "asyncpg.Connection[Any]") -> None:
-        # No `async with connection.transaction()`: on a connection that is gone, its end would hide a cancellation.
+        # No `async with connection.transaction()`: on a connection that is gone, its end would hide a
+        # cancellation.
         await connection.execute(BEGIN)
         await connection.execute(HANG_UP_A_SIGN)
         if self._wanted.is_set():

@@ -1,11 +1,11 @@
 """Why an attempt at a request ended, as a stable code for machines and a sentence for people.
 
-    ListenerError
-    └── TaskError              an attempt ended without a result: code, message
-        ├── TransientError     may pass: tried again, and counted as an attempt
-        │   └── UnreachableError   nobody answers at the model server's address
-        ├── CapacityError      the model server is busy: tried again, not counted
-        └── PermanentError     will not pass: the request has failed
+ListenerError
+└── TaskError              an attempt ended without a result: code, message
+    ├── TransientError     may pass: tried again, and counted as an attempt
+    │   └── UnreachableError   nobody answers at the model server's address
+    ├── CapacityError      the model server is busy: tried again, not counted
+    └── PermanentError     will not pass: the request has failed
 """
 
 

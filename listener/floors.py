@@ -1,7 +1,7 @@
 """From which tag on a claim looks for jobs: below lie only the dead rows of jobs long done.
 
-Every tag is drawn from its model's clock, so a job cannot get one far below where the clock stood half a second ago,
-unless its transaction was open longer: for those a claim without floor looks once a second.
+Every tag is drawn from its model's clock, so a job cannot get one far below where the clock stood half a
+second ago, unless its transaction was open longer: for those a claim without floor looks once a second.
 """
 
 from collections import deque

@@ -1,4 +1,5 @@
-"""Which model servers answer and what they serve: asks each again and again, records it, keeps the models at hand.
+"""Which model servers answer and what they serve: asks each again and again, records it, keeps the models at
+hand.
 
 Knows the servers' listing, not their chats.
 """
@@ -71,7 +72,12 @@ class Hosts:
     """One `watch` per address, for ever; `changed` is called when something can be used, or no longer."""
 
     def __init__(
-        self, pool: "asyncpg.Pool[Any]", wishes: Wishes, *, claimant: Callable[[], Claimant], changed: Callable[[], None]
+        self,
+        pool: "asyncpg.Pool[Any]",
+        wishes: Wishes,
+        *,
+        claimant: Callable[[], Claimant],
+        changed: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._wishes = wishes
@@ -216,8 +222,8 @@ class Hosts:
 
 
 def read_listed(digest: str, shown: Mapping[str, Any], *, context_tokens: int) -> Listed | None:
-    """A model from /api/show, None if it cannot write text. `context_tokens` bounds what is asked of a language model;
-    the extractive engine has no memory to fill."""
+    """A model from /api/show, None if it cannot write text. `context_tokens` bounds what is asked of a
+    language model; the extractive engine has no memory to fill."""
     capabilities = tuple(sorted(map(str, shown.get("capabilities") or ())))
     if shown.get("remote_host") or (capabilities and "completion" not in capabilities):
         return None

@@ -1,7 +1,7 @@
 """The worker's lease: registered, renewed every 2 s, and obeyed when it cannot be renewed.
 
-The database's clock alone decides when it ends; the local clock only decides to stop well before. Knows the work as
-(job, epoch)s that are held, lost, or to be abandoned.
+The database's clock alone decides when it ends; the local clock only decides to stop well before. Knows the
+work as (job, epoch)s that are held, lost, or to be abandoned.
 """
 
 import asyncio
@@ -24,13 +24,17 @@ RENEW_ANSWER_SECONDS = 3.0
 # Without a renewal for so long: no new claims; then no model calls. The lease itself lasts LEASE_SECONDS.
 NO_CLAIMS_SECONDS = 10.0
 NO_CALLS_SECONDS = 13.0
-# Who was cut off for so long must not judge others by their silence: they were cut off as well. After a failover the
-# server has not been started anew, so its start time does not tell.
+# Who was cut off for so long must not judge others by their silence: they were cut off as well. After a
+# failover the server has not been started anew, so its start time does not tell.
 CUT_OFF_SECONDS = 3.0
 
-RENEWALS = Histogram("precis_lease_renew_seconds", "Time a renewal takes.", buckets=(0.001, 0.003, 0.01, 0.1, 1, 3))
+RENEWALS = Histogram(
+    "precis_lease_renew_seconds", "Time a renewal takes.", buckets=(0.001, 0.003, 0.01, 0.1, 1, 3)
+)
 LOST = Counter("precis_leases_lost_total", "Times this worker's lease was taken from it.")
-FENCED = Counter("precis_lease_fenced_total", "Times all model calls were given up because the lease was about to end.")
+FENCED = Counter(
+    "precis_lease_fenced_total", "Times all model calls were given up because the lease was about to end."
+)
 
 log = structlog.get_logger()
 
@@ -63,6 +67,7 @@ class Lease:
         self._version = version
         self._holder = holder
         self._nudged = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._renewed_at = float("-inf")
         self._calm_from = float("-inf")
         self._claimant: Claimant | None = None
@@ -111,6 +116,7 @@ class Lease:
             lambda connection: registry.register(connection, name=self._name, version=self._version)
         )
         self._renewed_at = at
+        self._renewed.set()
         log.info("lease.registered", worker=self.claimant.worker_id)
         for callback in self._registered:
             callback()
@@ -131,7 +137,9 @@ class Lease:
             except Exception as error:
                 if not passing(error):
                     raise
-                log.warning("lease.not_renewed", error=f"{type(error).__name__}: {error}", silence=self._silence())
+                log.warning(
+                    "lease.not_renewed", error=f"{type(error).__name__}: {error}", silence=self._silence()
+                )
                 pause = next(delays)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -147,9 +155,8 @@ class Lease:
             log.error("lease.fenced", silence=self._silence(), held=len(self._holder.held()))
             FENCED.inc()
             self._holder.abandon()
-            renewed_at = self._renewed_at
-            while self._renewed_at == renewed_at:
-                await asyncio.sleep(RENEW_SECONDS / 2)
+            self._renewed.clear()
+            await self._renewed.wait()
 
     async def _renew(self) -> None:
         at = self._now()
@@ -173,6 +180,7 @@ class Lease:
         if at - self._renewed_at > RENEW_SECONDS + CUT_OFF_SECONDS:
             self._calm_from = at + LEASE_SECONDS
         self._renewed_at = at
+        self._renewed.set()
         self.draining = pulse.draining
         self._holder.hear(pulse, at)
         for callback in self._heard:

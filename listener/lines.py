@@ -1,7 +1,7 @@
 """A line: one database connection kept for one purpose, opened again when it is lost.
 
-For statements that must be quick (no pool's reset and probe around them) and must not queue behind others. Knows no
-statement.
+For statements that must be quick (no pool's reset and probe around them) and must not queue behind others.
+Knows no statement.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ GUARD = {
     "jit": "off",
 }
 
-# The statement has changed nothing and may be run again: deadlock_detected, serialization_failure; a little later
-# also query_canceled (a timeout), lock_not_available, disk_full, out_of_memory.
+# The statement has changed nothing and may be run again: deadlock_detected, serialization_failure; a little
+# later also query_canceled (a timeout), lock_not_available, disk_full, out_of_memory.
 AT_ONCE = {"40P01", "40001"}
 LATER = {"57014", "55P03", "53100", "53200"}
 
@@ -44,7 +44,8 @@ def passing(error: BaseException) -> bool:
 
 
 class Line:
-    """Statements run one after the other. An error that tells of a lost connection closes it; the caller tries again."""
+    """Statements run one after the other. An error that tells of a lost connection closes it; the caller
+    tries again."""
 
     def __init__(self, url: str, *, name: str, command_seconds: float, **settings: str) -> None:
         self._url = url
@@ -74,7 +75,8 @@ class Line:
             try:
                 return await statement(self._connection)
             except BaseException as error:
-                # A statement cut off in the middle may still run there: a fresh connection knows nothing of it.
+                # A statement cut off in the middle may still run there: a fresh connection knows nothing of
+                # it.
                 if not isinstance(error, asyncpg.PostgresError) or connection_lost(error):
                     self._connection.terminate()
                 raise

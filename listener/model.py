@@ -1,4 +1,4 @@
-"""One model on one model server, through the `ollama` package: a streaming chat whose every ending is classed.
+"""One model on one model server, through the `ollama` package: a streaming chat, its every ending classed.
 
 Knows no task and no queue. There is one code path for Ollama and for the built-in engine.
 """
@@ -65,7 +65,7 @@ class Patience:
 
 
 class Server(ollama.AsyncClient):
-    """The HTTP interface of one server. `chat()` of the package cannot send `truncate`, hence this subclass."""
+    """The HTTP interface of one server. `chat()` of the package cannot send `truncate`, hence this."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
@@ -100,7 +100,7 @@ class Server(ollama.AsyncClient):
 
 @dataclass(slots=True)
 class Model:
-    """A model as one server serves it. `context_tokens` is one number per model: another one would reload it."""
+    """A model as one server serves it. `context_tokens` is one number per model: another would reload it."""
 
     server: Server
     name: str
@@ -124,7 +124,7 @@ class Model:
         return math.ceil(estimate_tokens(text) * seen)
 
     async def chat(self, messages: Sequence[Message], *, answer_tokens: int, hear: Hear) -> Answer:
-        """Ask, and let each piece of text be heard as it comes. What `hear` raises ends the call and comes through.
+        """Ask, and let each piece of text be heard as it comes. What `hear` raises ends the call, and passes.
 
         Raises TaskError.
         """
@@ -155,7 +155,7 @@ class Model:
             "model": self.name,
             "messages": list(messages),
             "stream": True,
-            # Refuse what does not fit instead of dropping its beginning; servers before 0.12.6 do not know it.
+            # Refuse what does not fit instead of dropping its beginning (from 0.12.6 on).
             "truncate": False,
             "keep_alive": self.keep_alive,
             "options": {
@@ -182,8 +182,8 @@ class Model:
 def is_cut(prompt_tokens: int, *, estimate: int, context: int) -> bool:
     """Whether the count betrays that the server dropped the beginning of the prompt without a word.
 
-    A full window: our budgets leave room for the answer, so no whole prompt fills it (servers before 0.31 cut to the
-    window). About half of it, and far fewer than estimated: servers from 0.31 on cut to that.
+    A full window: our budgets leave room for the answer, so no whole prompt fills it (servers before 0.31 cut
+    to the window). About half of it, and far fewer than estimated: servers from 0.31 on cut to that.
     """
     if prompt_tokens >= context - NEAR_TOKENS:
         return True

@@ -1,7 +1,7 @@
 """The LISTEN connection: hears the doorbell and the control channel, and proves by an echo that it does.
 
-A notice only means "look". After every (re)connection everything is looked at. Holds the session lock by which others
-see that this process lives.
+A notice only means "look". After every (re)connection everything is looked at. Holds the session lock by
+which others see that this process lives.
 """
 
 import asyncio
@@ -31,7 +31,9 @@ SHOW_LIFE: LiteralString = "select pg_advisory_lock($1, $2)"
 RINGS = Counter("precis_rings_total", "Notices of the doorbell that were heard.")
 RECONNECTS = Counter("precis_notices_reconnects_total", "Times the LISTEN connection was opened.")
 ECHO_TIME = Histogram(
-    "precis_notices_echo_seconds", "From a notice to ourselves to hearing it.", buckets=(0.001, 0.003, 0.01, 0.1, 1, 3)
+    "precis_notices_echo_seconds",
+    "From a notice to ourselves to hearing it.",
+    buckets=(0.001, 0.003, 0.01, 0.1, 1, 3),
 )
 
 log = structlog.get_logger()
@@ -44,14 +46,15 @@ class Ear(Protocol):
         """A job may be ready."""
 
     def told(self, payload: str) -> None:
-        """Look again: at a request of that id, or at models and slots. Anybody can send this; trust nothing of it."""
+        """Look again: at a request of that id, or at models and slots. Anybody can send this; trust nothing
+        of it."""
 
     def reconnected(self) -> None:
         """Anything may have been missed."""
 
 
 class Notices:
-    """`run` for ever; `show_life(worker)` on whatever connection there is, then and after each reconnection."""
+    """`run` for ever; `show_life(worker)` on the connection, now and after each reconnection."""
 
     def __init__(self, url: str, *, name: str, ear: Ear, worker: Callable[[], int]) -> None:
         self._url = url

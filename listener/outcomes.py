@@ -1,4 +1,5 @@
-"""How an attempt at a job can end, and the write that makes it so, again and again until the database has answered.
+"""How an attempt at a job can end, and the write that makes it so, again and again until the database has
+answered.
 
 Decides on retries. Knows no model and no slot.
 """
@@ -57,7 +58,8 @@ Outcome = Done | Failed | Again | HandedBack
 
 
 def decide(error: TaskError, *, attempts: int, max_attempts: int, refusals: int) -> Failed | Again:
-    """What becomes of a job whose attempt ended in `error`: `attempts` with this one, `refusals` in a row of its host.
+    """What becomes of a job whose attempt ended in `error`: `attempts` with this one, `refusals` in a row of
+    its host.
 
     Full jitter: random between 0 and min(60 s, 1 s * 2^n).
     """
@@ -66,7 +68,9 @@ def decide(error: TaskError, *, attempts: int, max_attempts: int, refusals: int)
     if isinstance(error, CapacityError):
         return Again(error.code, jitter(refusals), counted=False)
     if attempts >= max_attempts:
-        message = error.message.replace(" it is tried again by itself.", f" it was tried {attempts} times. Try it later.")
+        message = error.message.replace(
+            " it is tried again by itself.", f" it was tried {attempts} times. Try it later."
+        )
         return Failed(error.code, message)
     return Again(error.code, jitter(attempts), counted=True)
 

@@ -1,6 +1,7 @@
 """The text so far of all running jobs of this process, written a few times a second in one statement.
 
-A preview only: what cannot be written is tried again, and forgotten when its job ends. Knows jobs as (job, epoch).
+A preview only: what cannot be written is tried again, and forgotten when its job ends. Knows jobs as (job,
+epoch).
 """
 
 import asyncio
@@ -41,8 +42,8 @@ class Preview:
     shared_at: float = float("-inf")
 
     def gather(self) -> list[Piece]:
-        """All text that waits, as pieces. One that failed keeps its number: if it was written after all, the same
-        number says so."""
+        """All text that waits, as pieces. One that failed keeps its number: if it was written after all, the
+        same number says so."""
         if self.texts:
             self.unsent.append(Piece(self.job_id, self.epoch, self.n, "".join(self.texts)))
             self.texts.clear()

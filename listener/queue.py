@@ -1,7 +1,7 @@
 """The queue's statements on jobs: claim, finish, fail, back off, release, partial text. One statement each.
 
-Knows no policy: who claims what and when is the worker's. Every write carries (job, epoch) and changes nothing if the
-epoch has moved on or nobody owns the job any more.
+Knows no policy: who claims what and when is the worker's. Every write carries (job, epoch) and changes
+nothing if the epoch has moved on or nobody owns the job any more.
 """
 
 import json
@@ -21,10 +21,11 @@ HEAD_START = 8192  # private.head_start(): how far below the clock a priority ca
 # Two claims at the same moment may set a model's clock a little back: eight steps more.
 FLOOR_MARGIN = 2 * HEAD_START
 
-# $1 worker, $2 incarnation, $3 models, $4 free slots of each, $5 floor of each, $6 seconds until the deadline.
+# $1 worker, $2 incarnation, $3 models, $4 free slots and $5 floor of each, $6 seconds until the deadline.
 # - The fences (materialized, limit inside, ids as an array) keep the limit whatever plan is chosen.
 # - FOR KEY SHARE on the worker's row: a rescue passes by a worker whose claim is in flight.
-# - LATERAL with LIMIT 1 keeps the join to request a keyed probe; a plain join, planned on an empty table, reads it all.
+# - LATERAL with LIMIT 1 keeps the join to request a keyed probe; a plain join, planned on an empty table,
+#   reads it all.
 CLAIM: LiteralString = """
 with me as materialized (
   select w.id, w.incarnation from private.worker w
@@ -33,7 +34,8 @@ with me as materialized (
 want as materialized (
   select m.id as model_id, m.clock, w.floor,
          (select count(*) from (select from private.slot s
-           where s.worker_id = me.id and s.incarnation = me.incarnation and s.model_id = m.id limit w.free) x) as free
+           where s.worker_id = me.id and s.incarnation = me.incarnation and s.model_id = m.id
+           limit w.free) x) as free
     from me cross join unnest($3::int[], $4::int[], $5::bigint[]) w(model_id, free, floor)
     join private.model m on m.id = w.model_id and m.paused_at is null),
 pick as materialized (
@@ -47,33 +49,38 @@ took as (
          claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
          deadline_at = clock_timestamp() + make_interval(secs => $6)
    where j.id = any (array(select id from pick))
-  returning j.id, j.epoch, j.attempts, j.model_id, j.request_id, j.tag + j.priority * private.head_start() as reached),
+  returning j.id, j.epoch, j.attempts, j.model_id, j.request_id,
+            j.tag + j.priority * private.head_start() as reached),
 clock as materialized (
-  select setval(w.clock, t.reached) from (select model_id, max(reached) as reached from took group by model_id) t
+  select setval(w.clock, t.reached)
+    from (select model_id, max(reached) as reached from took group by model_id) t
     join want w on w.model_id = t.model_id where t.reached > coalesce(pg_sequence_last_value(w.clock), 0))
 select t.id as job_id, t.epoch, t.attempts, t.model_id, t.reached,
        extract(epoch from clock_timestamp() - p.ready_at)::float8 as waited_seconds, r.*,
        (select count(*) from clock) as clocks_moved  -- asked for, or they would not move
   from took t join pick p on p.id = t.id
  cross join lateral (
-   select r.id as request_id, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style, r.language
+   select r.id as request_id, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style,
+          r.language
      from private.request r where r.id = t.request_id limit 1) r
 """
 
-# The same, but passing by the jobs of owners whose event cursor somebody holds: their own long transaction must not
-# keep everybody else's jobs waiting.
+# The same, but passing by the jobs of owners whose event cursor somebody holds: their own long transaction
+# must not keep everybody else's jobs waiting.
 CLAIM_AROUND: LiteralString = CLAIM.replace(
     "from private.job j\n     where j.state = 'ready'",
     "from private.job j\n     cross join lateral (select from private.event_cursor c where c.owner = j.owner"
     " for no key update skip locked) c\n     where j.state = 'ready'",
 )
 
-# $1 jobs, $2 epochs, $3 bodies, $4 checks, $5 engines. No `state = 'running'` in it: that would invite the partial
-# index and a quadratic plan. A finish that was accepted before, its answer lost on the way, is accepted again.
+# $1 jobs, $2 epochs, $3 bodies, $4 checks, $5 engines. No `state = 'running'` in it: that would invite the
+# partial index and a quadratic plan. A finish that was accepted before, its answer lost on the way, is
+# accepted again.
 FINISH: LiteralString = """
 with own as materialized (
   select f.job_id, f.epoch, f.body, f.checks, f.engine, x.request_id, x.owner
-    from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[]) f(job_id, epoch, body, checks, engine)
+    from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[])
+           f(job_id, epoch, body, checks, engine)
    cross join lateral (select j.request_id, j.owner from private.job j
                         where j.id = f.job_id and j.epoch = f.epoch and j.worker_id is not null
                           for no key update) x),
@@ -89,7 +96,8 @@ cleared as (
   delete from private.partial p where p.request_id = any (array(select request_id from own)))
 select f.job_id from unnest($1::bigint[], $2::bigint[]) f(job_id, epoch)
  where f.job_id in (select id from done)
-    or exists (select from private.job j join private.result r on r.request_id = j.request_id and r.epoch = f.epoch
+    or exists (select from private.job j
+                 join private.result r on r.request_id = j.request_id and r.epoch = f.epoch
                 where j.id = f.job_id and j.state = 'done')
 """
 
@@ -106,17 +114,19 @@ update private.job j
  where j.id = any (array(select id from own)) returning j.id
 """
 
-# $1 job, $2 epoch, $3 seconds to wait, $4 attempts not to be counted. The sweeper makes it ready when it is due.
+# $1 job, $2 epoch, $3 seconds to wait, $4 attempts not to be counted. The sweeper makes it ready again.
 BACK_OFF: LiteralString = """
 with own as materialized (
-  select j.id from private.job j where j.id = $1 and j.epoch = $2 and j.worker_id is not null for no key update)
+  select j.id from private.job j
+   where j.id = $1 and j.epoch = $2 and j.worker_id is not null for no key update)
 update private.job j
-   set state = 'ready', worker_id = null, deadline_at = null, progress = 0, attempts = greatest(j.attempts - $4, 0),
+   set state = 'ready', worker_id = null, deadline_at = null, progress = 0,
+       attempts = greatest(j.attempts - $4, 0),
        run_at = clock_timestamp() + make_interval(secs => $3), updated_at = clock_timestamp()
  where j.id = any (array(select id from own)) returning j.id
 """
 
-# $1 jobs, $2 epochs. Handed back through no fault of theirs: at the front (the clock itself), the attempt not counted.
+# $1 jobs, $2 epochs. Handed back through no fault of theirs: at the front (the clock itself), not counted.
 RELEASE: LiteralString = """
 with own as materialized (
   select f.job_id, x.clock_now from unnest($1::bigint[], $2::bigint[]) f(job_id, epoch)
@@ -126,14 +136,15 @@ with own as materialized (
                           for no key update of j) x),
 back as (
   update private.job j
-     set state = 'ready', worker_id = null, deadline_at = null, progress = 0, attempts = greatest(j.attempts - 1, 0),
+     set state = 'ready', worker_id = null, deadline_at = null, progress = 0,
+         attempts = greatest(j.attempts - 1, 0),
          tag = o.clock_now - j.priority * private.head_start(), updated_at = clock_timestamp()
     from own o where j.id = o.job_id returning j.id)
 select b.id as job_id, (select private.ring() from back limit 1) from back b
 """
 
-# $1 jobs, $2 epochs, $3 numbers, $4 texts, $5 jobs, $6 epochs, $7 progress of these. A preview: not waiting for the
-# disk, and told only to owners who watch. Payloads stay below the 8,000 bytes that NOTIFY takes.
+# $1 jobs, $2 epochs, $3 numbers, $4 texts, $5 jobs, $6 epochs, $7 progress of these. A preview: not waiting
+# for the disk, and told only to owners who watch. Payloads stay below the 8,000 bytes that NOTIFY takes.
 WRITE_PARTIALS: LiteralString = """
 with soft as materialized (select set_config('synchronous_commit', 'off', true) as setting),
 own as materialized (
@@ -149,7 +160,8 @@ moved as (
     from unnest($5::bigint[], $6::bigint[], $7::real[]) p(job_id, epoch, progress)
    where j.id = p.job_id and j.epoch = p.epoch and j.worker_id is not null returning j.id),
 heard as materialized (
-  select o.owner || ':' || o.request_id || ':' || o.epoch || ':' || max(o.n) as line, row_number() over () / 50 as part
+  select o.owner || ':' || o.request_id || ':' || o.epoch || ':' || max(o.n) as line,
+         row_number() over () / 50 as part
     from own o join private.event_cursor c on c.owner = o.owner and c.watched_until > clock_timestamp()
    group by o.owner, o.request_id, o.epoch)
 select (select count(*) from written) as pieces,
@@ -177,7 +189,7 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job that is now ours under `epoch`, with its request. `reached` is where it moved the model's clock."""
+    """A job that is now ours under `epoch`, with its request. `reached` is where it moved the clock."""
 
     job_id: int
     epoch: int
@@ -223,7 +235,7 @@ async def claim(
     deadline_seconds: float,
     around: bool = False,
 ) -> list[Claimed]:
-    """Take up to `free` ready jobs of each wanted model, in fair order; `around` passes by owners who hold a lock.
+    """Take up to `free` ready jobs of each wanted model, in fair order, or only `around` owners' locks.
 
     An empty list also for a claimant whose lease has ended.
     """
@@ -254,9 +266,7 @@ async def fail(connection: Connection, job_id: int, epoch: int, *, code: str, me
     return await connection.fetchval(FAIL, job_id, epoch, code, message) is not None
 
 
-async def back_off(
-    connection: Connection, job_id: int, epoch: int, *, seconds: float, counted: bool
-) -> bool:
+async def back_off(connection: Connection, job_id: int, epoch: int, *, seconds: float, counted: bool) -> bool:
     """Queue the job again, not before `seconds` from now; whether it was still ours."""
     return await connection.fetchval(BACK_OFF, job_id, epoch, seconds, int(not counted)) is not None
 
@@ -264,9 +274,7 @@ async def back_off(
 async def release(connection: Connection, claims: Sequence[tuple[int, int]]) -> int:
     """Hand (job, epoch)s back to the front of the queue, uncounted; how many were still ours."""
     claims = sorted(claims)
-    return len(
-        await connection.fetch(RELEASE, [job for job, _ in claims], [epoch for _, epoch in claims])
-    )
+    return len(await connection.fetch(RELEASE, [job for job, _ in claims], [epoch for _, epoch in claims]))
 
 
 async def write_partials(

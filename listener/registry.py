@@ -18,9 +18,10 @@ insert into private.worker (name, version, lease_until)
 values ($1, $2, clock_timestamp() + make_interval(secs => $3)) returning id, incarnation
 """
 
-# $1 worker, $2 incarnation, $3 seconds of lease, $4 whether it wants to leave, $5 models it serves, $6 jobs and
-# $7 epochs it runs, $8 silence of a process that is gone. The only heartbeat there is, so it also brings all news: what was taken from us, what we own and
-# do not know of, whether somebody should sweep, how the slots are shared.
+# $1 worker, $2 incarnation, $3 seconds of lease, $4 whether it wants to leave, $5 models it serves, $6 jobs
+# and $7 epochs it runs, $8 silence of a process that is gone. The only heartbeat there is, so it also brings
+# all news: what was taken from us, what we own and do not know of, whether somebody should sweep, how the
+# slots are shared.
 RENEW: LiteralString = """
 with me as materialized (
   update private.worker w
@@ -28,13 +29,16 @@ with me as materialized (
    where w.id = $1 and w.incarnation = $2 returning w.draining)
 select (select count(*) from me) > 0 as alive, (select me.draining from me) as draining,
        array(select array[r.job_id, r.epoch] from unnest($6::bigint[], $7::bigint[]) r(job_id, epoch)
-              where not exists (select from private.job j where j.id = r.job_id and j.epoch = r.epoch and j.worker_id = $1)
+              where not exists (select from private.job j
+                                 where j.id = r.job_id and j.epoch = r.epoch and j.worker_id = $1)
             ) as lost,
        array(select array[j.id, j.epoch] from private.job j
               where j.worker_id = $1 and j.state = 'running' and j.id <> all ($6)) as strays,
        exists (select from private.worker w
-                where w.id <> $1 and w.lease_until < clock_timestamp() + make_interval(secs => $3 - $8)) as silence,
-       exists (select from private.job j where j.state = 'running' and j.deadline_at < clock_timestamp()) as overdue,
+                where w.id <> $1
+                  and w.lease_until < clock_timestamp() + make_interval(secs => $3 - $8)) as silence,
+       exists (select from private.job j
+                where j.state = 'running' and j.deadline_at < clock_timestamp()) as overdue,
        (select extract(epoch from min(j.run_at) - clock_timestamp())::float8 from private.job j
          where j.state = 'ready' and j.run_at is not null) as due_seconds,
        array(select array[m.id, coalesce(pg_sequence_last_value(m.clock), 0),
@@ -43,7 +47,8 @@ select (select count(*) from me) > 0 as alive, (select me.draining from me) as d
                              and not exists (select from private.worker w
                                               where w.id = s.worker_id and w.incarnation = s.incarnation)),
                           (select count(*) from private.worker w
-                            where w.lease_until > clock_timestamp() and not w.draining and m.id = any (w.models))]
+                            where w.lease_until > clock_timestamp() and not w.draining
+                              and m.id = any (w.models))]
                from private.model m where m.id = any ($5)) as models
 """
 
@@ -55,14 +60,15 @@ gone as (
   delete from private.worker w
    where w.id = $1 and not exists (select from private.job j where j.worker_id = $1 and j.state = 'running')
   returning w.id)
-select count(*) from gone, (select pg_notify('precis_control', 'models') where (select count(*) from freed) > 0) told
+select (select count(*) from gone), (select pg_notify('precis_control', 'models') from freed limit 1)
 """
 
-# $1 worker, $2 incarnation, $3 model, $4 hosts it can reach, $5 how many. A slot whose worker is gone is free.
+# $1 worker, $2 incarnation, $3 model, $4 hosts, $5 how many. A slot whose worker is gone is free.
 LEASE_SLOTS: LiteralString = """
 with me as materialized (
   select w.id from private.worker w
-   where w.id = $1 and w.incarnation = $2 and w.lease_until > clock_timestamp() and not w.draining for key share),
+   where w.id = $1 and w.incarnation = $2 and w.lease_until > clock_timestamp() and not w.draining
+     for key share),
 free as materialized (
   select s.host_id, s.model_id, s.n from private.slot s
    where exists (select from me) and s.model_id = $3 and s.host_id = any ($4)
@@ -77,7 +83,8 @@ GIVE_BACK_SLOTS: LiteralString = """
 with given as (
   update private.slot s set worker_id = null, incarnation = null
     from unnest($3::int[], $4::int[], $5::int[]) g(host_id, model_id, n)
-   where (s.host_id, s.model_id, s.n) = (g.host_id, g.model_id, g.n) and s.worker_id = $1 and s.incarnation = $2
+   where (s.host_id, s.model_id, s.n) = (g.host_id, g.model_id, g.n)
+     and s.worker_id = $1 and s.incarnation = $2
   returning s.n)
 select count(pg_notify('precis_control', 'models')) from (select from given limit 1) g
 """
@@ -95,8 +102,10 @@ ADD_MODEL: LiteralString = "select private.add_model($1)"
 # $7 slots per model. What the host no longer lists goes, and with it its slots that nobody holds.
 PUT_HOST_MODELS: LiteralString = """
 with given as materialized (
-  select g.model_id, g.digest, g.family, g.context_tokens, string_to_array(g.capabilities, ',') as capabilities
-    from unnest($2::int[], $3::text[], $4::text[], $5::int[], $6::text[]) g(model_id, digest, family, context_tokens, capabilities)),
+  select g.model_id, g.digest, g.family, g.context_tokens,
+         string_to_array(g.capabilities, ',') as capabilities
+    from unnest($2::int[], $3::text[], $4::text[], $5::int[], $6::text[])
+           g(model_id, digest, family, context_tokens, capabilities)),
 served as (
   insert into private.host_model (host_id, model_id, digest, family, context_tokens, capabilities)
   select $1, g.model_id, g.digest, g.family, g.context_tokens, g.capabilities from given g order by g.model_id
@@ -104,12 +113,15 @@ served as (
      set digest = excluded.digest, family = excluded.family, context_tokens = excluded.context_tokens,
          capabilities = excluded.capabilities, available = true, seen_at = clock_timestamp()),
 dropped as (
-  delete from private.host_model h where h.host_id = $1 and h.model_id not in (select g.model_id from given g)),
+  delete from private.host_model h
+   where h.host_id = $1 and h.model_id not in (select g.model_id from given g)),
 opened as (
   insert into private.slot (host_id, model_id, n)
-  select $1, g.model_id, s.n from given g, generate_series(1, $7) s(n) order by 1, 2, 3 on conflict do nothing)
+  select $1, g.model_id, s.n from given g, generate_series(1, $7) s(n) order by 1, 2, 3
+  on conflict do nothing)
 delete from private.slot s
- where s.host_id = $1 and s.worker_id is null and (s.n > $7 or s.model_id not in (select g.model_id from given g))
+ where s.host_id = $1 and s.worker_id is null
+   and (s.n > $7 or s.model_id not in (select g.model_id from given g))
 """
 
 # $1 host. It answers as before.
@@ -126,18 +138,20 @@ update private.host_model h set available = false
         or not exists (select from private.worker w where w.id <> $2 and w.lease_until > clock_timestamp()))
 """
 
-# $1 the configured default or ''. Without one: not the extractive engine while there is a language model; else the
-# one that is it already; else the oldest. The unset comes first, for the unique index.
+# $1 the configured default or ''. Without one: not the extractive engine while there is a language model;
+# else the one that is it already; else the oldest. The unset comes first, for the unique index.
 CHOOSE_DEFAULT: LiteralString = """
 with chosen as materialized (
   select m.id from private.model m join private.host_model h on h.model_id = m.id
    where $1 = '' or m.name in ($1, $1 || ':latest')
-   group by m.id order by m.name = $1 desc, bool_and(h.family = 'extractive'), m.is_default desc, m.id limit 1),
+   group by m.id
+   order by m.name = $1 desc, bool_and(h.family = 'extractive'), m.is_default desc, m.id limit 1),
 unset as (
   update private.model m set is_default = false
    where m.is_default and m.id not in (select id from chosen) returning m.id)
 update private.model m set is_default = true
- where m.id in (select id from chosen) and not m.is_default and (select count(*) from unset) >= 0 returning m.name
+ where m.id in (select id from chosen) and not m.is_default and (select count(*) from unset) >= 0
+returning m.name
 """
 
 

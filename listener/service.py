@@ -76,9 +76,7 @@ class Parts:
 
 async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
     url = settings.database_url
-    statements = await stack.enter_async_context(
-        pool(url, name=NAME, size=POOL_SIZE, server_settings=GUARD)
-    )
+    statements = await stack.enter_async_context(pool(url, name=NAME, size=POOL_SIZE, server_settings=GUARD))
     claims = Line(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT)
     renewals = Line(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS)
     await stack.enter_async_context(claims)

@@ -1,4 +1,5 @@
-"""The slots this worker has leased and which of them are busy: the limit of calls per host and model, locally.
+"""The slots this worker has leased and which of them are busy: the limit of calls per host and model,
+locally.
 
 Plain accounting, no database: who may have which slot is decided there.
 """

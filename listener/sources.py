@@ -18,5 +18,7 @@ async def load(claimed: Claimed) -> str:
         )
     text = await asyncio.to_thread(normalise, claimed.text)
     if not any(map(str.isalnum, text)):
-        raise PermanentError("empty_text", "The text holds no letter or digit. Give a text that says something.")
+        raise PermanentError(
+            "empty_text", "The text holds no letter or digit. Give a text that says something."
+        )
     return text

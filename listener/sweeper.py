@@ -1,7 +1,8 @@
-"""Looks after the jobs of all workers: takes back those of dead ones and those that hang, makes due ones ready.
+"""Looks after the jobs of all workers: takes back those of dead ones and those that hang, makes due ones
+ready.
 
-Costs nothing while there is nothing to do: each renewal of the lease tells whether there is. Any worker may run it; the
-statements let one at a time.
+Costs nothing while there is nothing to do: each renewal of the lease tells whether there is. Any worker may
+run it; the statements let one at a time.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The queue's statements that look after all workers' jobs: rescue, overdue, due, old partial text. One statement each.
+"""The queue's statements that look after all workers' jobs: rescue, overdue, due, old text. One each.
 
 Run by any worker; a transaction-level try-lock lets one at a time do it. Knows no schedule.
 """
@@ -14,11 +14,16 @@ LEASE_SECONDS = 15
 # A worker renews every 2 s. Without its session lock and with a renewal missed so long, its process is gone.
 VANISHED_SECONDS = 5
 BATCH = 100
+WORKER_LOST = "The worker died each time it ran this request. Try it again, or with a shorter text."
+DEADLINE_EXCEEDED = (
+    "The model did not come to an end in time, several times. Try a shorter text or another model."
+)
 
-# $1 the sweepers' lock, $2 batch, $3 max attempts, $4 a lease's seconds, $5 silence of a process that is gone, $6 class
-# of the workers' locks. Lease age counts from the server's start at the earliest: after a restart nobody could
-# renew. A first crash is made up for at once; whoever crashes its worker again waits longer each time. The worker's
-# row goes when nothing of it runs any more, and with it its hold on slots.
+# $1 the sweepers' lock, $2 batch, $3 max attempts, $4 a lease's seconds, $5 silence of a process that is
+# gone, $6 class of the workers' locks, $7 what is told.
+# Lease age counts from the server's start at the earliest: after a
+# restart nobody could renew. A first crash is made up for at once; whoever crashes its worker again waits
+# longer each time. The worker's row goes when nothing of it runs any more, and with it its hold on slots.
 RESCUE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 gone as materialized (
@@ -35,21 +40,21 @@ lost as materialized (
      order by j.id limit $2 for no key update skip locked) x),
 back as (
   update private.job j
-     set state = case when l.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null, progress = 0,
-         tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
+     set state = case when l.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null,
+         progress = 0, tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
          run_at = case when not l.over and j.attempts > 1
                        then clock_timestamp() + random() * least(60, 2 ^ j.attempts) * interval '1 s' end,
          finished_at = case when l.over then clock_timestamp() end,
          error_code = case when l.over then 'worker_lost' end,
-         error_message = case when l.over then 'The worker died each time it ran this request. Try it again, or with a shorter text.' end
+         error_message = case when l.over then $7 end
     from lost l where j.id = l.id returning j.id, j.state, j.run_at),
 left_over as materialized (
   select j.worker_id from gone g cross join lateral (
     select j.worker_id, j.id from private.job j where j.worker_id = g.id and j.state = 'running') j
    where j.id not in (select id from lost)),
 buried as (
-  delete from private.worker w using gone g where w.id = g.id and w.id not in (select worker_id from left_over)
-  returning w.id)
+  delete from private.worker w using gone g
+   where w.id = g.id and w.id not in (select worker_id from left_over) returning w.id)
 select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(*) from back where state = 'failed')::int as failed,
        array(select id from buried) as workers,
@@ -57,7 +62,8 @@ select (select count(*) from back where state = 'ready')::int as requeued,
        (select pg_notify('precis_control', 'models') from buried limit 1)
 """
 
-# $1 the sweepers' lock, $2 batch, $3 max attempts. The worker lives, but the job is stuck in it past its deadline.
+# $1 the sweepers' lock, $2 batch, $3 max attempts, $4 what is told. The worker lives, but the job is stuck in
+# it past its deadline.
 REQUEUE_OVERDUE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 hung as materialized (
@@ -66,11 +72,11 @@ hung as materialized (
    order by j.deadline_at limit $2 for no key update of j skip locked),
 back as (
   update private.job j
-     set state = case when h.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null, progress = 0,
-         tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
+     set state = case when h.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null,
+         progress = 0, tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
          finished_at = case when h.over then clock_timestamp() end,
          error_code = case when h.over then 'deadline_exceeded' end,
-         error_message = case when h.over then 'The model did not come to an end in time, several times. Try a shorter text or another model.' end
+         error_message = case when h.over then $4 end
     from hung h where j.id = h.id returning j.id, j.state)
 select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(*) from back where state = 'failed')::int as failed,
@@ -78,8 +84,8 @@ select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(pg_notify('precis_control', h.request_id::text)) from hung h)
 """
 
-# $1 the sweepers' lock, $2 batch. fair_tag sees the rows that this very statement has tagged, so that an owner's thousand rows that fall due
-# together stand one step behind each other like a thousand inserted.
+# $1 the sweepers' lock, $2 batch. fair_tag sees the rows that this very statement has tagged, so that an
+# owner's thousand rows that fall due together stand one step behind each other like a thousand inserted.
 READY_DUE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 due as materialized (
@@ -88,7 +94,8 @@ due as materialized (
    order by j.run_at limit $2 for no key update of j skip locked),
 moved as (
   update private.job j
-     set run_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority), updated_at = clock_timestamp()
+     set run_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority),
+         updated_at = clock_timestamp()
    where j.id = any (array(select id from due)) returning j.id)
 select count(*)::int, (select private.ring() from moved limit 1) from moved
 """
@@ -113,7 +120,7 @@ class Rescued:
 async def rescue(connection: Connection, *, max_attempts: int) -> Rescued:
     """Take back the jobs of workers whose lease ended, or whose process visibly died. One batch."""
     row = await connection.fetchrow(
-        RESCUE, SWEEP_LOCK, BATCH, max_attempts, LEASE_SECONDS, VANISHED_SECONDS, ALIVE_LOCK
+        RESCUE, SWEEP_LOCK, BATCH, max_attempts, LEASE_SECONDS, VANISHED_SECONDS, ALIVE_LOCK, WORKER_LOST
     )
     assert row is not None
     return Rescued(row["requeued"], row["failed"], tuple(row["workers"]))
@@ -121,7 +128,7 @@ async def rescue(connection: Connection, *, max_attempts: int) -> Rescued:
 
 async def requeue_overdue(connection: Connection, *, max_attempts: int) -> Rescued:
     """Take back the jobs that run past their deadline. One batch."""
-    row = await connection.fetchrow(REQUEUE_OVERDUE, SWEEP_LOCK, BATCH, max_attempts)
+    row = await connection.fetchrow(REQUEUE_OVERDUE, SWEEP_LOCK, BATCH, max_attempts, DEADLINE_EXCEEDED)
     assert row is not None
     return Rescued(row["requeued"], row["failed"])
 

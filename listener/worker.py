@@ -1,7 +1,7 @@
-"""The worker: leases slots, claims as many jobs as it has free ones, runs each as a task, and sleeps when there is none.
+"""The worker: leases slots, claims as many jobs as it has free ones, runs each as a task, else sleeps.
 
-The order of claims is the database's, what a job does is its task's. Knows when to look; nothing is kept here that a
-crash may not lose.
+The order of claims is the database's, what a job does is its task's. Knows when to look; nothing is kept here
+that a crash may not lose.
 """
 
 import asyncio
@@ -181,7 +181,9 @@ class Worker:
         for share in shares:
             await self._settle_share(claimant, share)
         reachable = self._hosts.models()
-        orphans = [key for model in self._slots.models().difference(reachable) for key in self._slots.idle(model)]
+        orphans = [
+            key for model in self._slots.models().difference(reachable) for key in self._slots.idle(model)
+        ]
         if orphans:
             await self._give_back(claimant, orphans)
 
@@ -259,7 +261,7 @@ class Worker:
         try:
             claimed = await self._ask(wants, around=False)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            # Somebody's own transaction is in the way of their own job; everybody else's must not wait for that.
+            # Somebody's own transaction is in the way of their own job: nobody else's waits for that.
             complete = False
             with contextlib.suppress(asyncpg.LockNotAvailableError):
                 claimed = await self._ask(wants, around=True)

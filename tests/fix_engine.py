@@ -4,13 +4,14 @@
 """
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,20 @@ class ModelServer:
     part: Part
     url: str
     file: Path
+    told: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @contextlib.contextmanager
     def faults(self, *rules: Mapping[str, Any]) -> Iterator[None]:
-        """It misbehaves by these rules until the end of the block; a rule without `match` is for every call."""
-        write_whole(self.file, json.dumps([{"match": {}} | dict(rule) for rule in rules]))
+        """It misbehaves by these rules until the end of the block; one without `match` is for each call."""
+        write_whole(self.file, json.dumps([self._fresh(rule) for rule in rules]))
         try:
             yield
         finally:
             write_whole(self.file, "[]")
+
+    def _fresh(self, rule: Mapping[str, Any]) -> dict[str, Any]:
+        """The engine remembers how often it applied a rule: one that another test told differs in microseconds."""
+        return {"match": {}} | dict(rule) | {"seconds": rule.get("seconds", 0.0) + next(self.told) / 1e6}
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """A real Ollama that serves `tiny`, a model of a few hundred kilobytes that we write ourselves.
 
-Whatever it is asked, `tiny` says `SENTENCE` and stops. `ollama` is shared by the tests of one test process; the binary
-is found by $PRECIS_OLLAMA or in the per-user cache.
+Whatever it is asked, `tiny` says `SENTENCE` and stops. `ollama` is shared by the tests of one test process;
+the binary is found by $PRECIS_OLLAMA or in the per-user cache.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ from tests.fix_postgres import free_port
 
 # No word may occur twice: each word's token leads to the next one.
 SENTENCE = (
-    "A tiny model wrote this summary without reading anything, because every weight of its single layer is zero and"
-    " words simply follow one another until they end."
+    "A tiny model wrote this summary without reading anything, because every weight of its single layer is"
+    " zero and words simply follow one another until they end."
 )
 MODEL = "tiny:latest"
 CONTEXT_TOKENS = 8192
@@ -43,8 +43,8 @@ NORMAL_TYPE, UNKNOWN_TYPE, CONTROL_TYPE, BYTE_TYPE = 1, 2, 3, 6
 
 
 def write_model(path: Path, *, words: Sequence[str] = tuple(SENTENCE.split()), then: Then = "stop") -> None:
-    """A llama of one block whose attention and feed-forward weights are zero, so that the next token depends on the
-    last one alone. After its words it stops, or says the last one for ever, or all of them."""
+    """A llama of one block whose attention and feed-forward weights are zero, so that the next token depends
+    on the last one alone. After its words it stops, or says the last one for ever, or all of them."""
     specials = [("<unk>", UNKNOWN_TYPE), ("<s>", CONTROL_TYPE), ("</s>", CONTROL_TYPE)]
     octets = [(f"<0x{value:02X}>", BYTE_TYPE) for value in range(256)]
     tokens = [*specials, *octets, *((f"\u2581{word}", NORMAL_TYPE) for word in words)]
@@ -79,7 +79,8 @@ def _describe(writer: gguf.GGUFWriter, tokens: list[str], kinds: list[int]) -> N
 
 
 def _weights(size: int, count: int, then: Then) -> dict[str, np.ndarray[Any, Any]]:
-    """Every token points along one of the dimensions: word k along k + 1, all others along 0, which leads to word 0."""
+    """Every token points along one of the dimensions: word k along k + 1, all others along 0, which leads to
+    word 0."""
     embedding, output = np.zeros((size, DIMENSIONS)), np.zeros((size, DIMENSIONS))
     first_word = size - count
     embedding[:first_word, 0] = 1.0
@@ -140,7 +141,8 @@ class Ollama:
             )
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
-            assert self.process.poll() is None and time.monotonic() < deadline, (self.folder / "log").read_text()
+            late = self.process.poll() is not None or time.monotonic() > deadline
+            assert not late, (self.folder / "log").read_text()
             time.sleep(LOOK_AGAIN_SECONDS)
 
     def stop(self) -> None:

@@ -1,7 +1,8 @@
-"""The worker's side of a real database: jobs asked for by people, workers that claim them by hand, whole workers.
+"""The worker's side of a real database: jobs asked for by people, workers that claim them by hand, whole
+workers.
 
-`desk` is where people ask and rows are looked at; `desk.worker()` is a claimant with leased slots and a connection of
-its own; `desk.working(hosts)` runs the real service in this process.
+`desk` is where people ask and rows are looked at; `desk.worker()` is a claimant with leased slots and a
+connection of its own; `desk.working(hosts)` runs the real service in this process.
 """
 
 import asyncio
@@ -27,11 +28,16 @@ from tests.sql.acting import acting, ask, sign_up
 PATIENCE_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.005
 MANY = 1000
+READY = """
+select w.id from private.worker w
+ where w.id <> all (%s) and w.models <> '{}' and exists (select from private.slot s where s.worker_id = w.id)
+"""
 TEXT = (
-    "The bridge over the river will close in March. Its cables are corroded, the council said. Work on the bridge"
-    " will cost 38 million pounds. The ferry will carry walkers over the river. A cat slept on a wall. Drivers must"
-    " take the road through Melford, a detour of 19 miles. The bakery on the corner sells bread from six in the"
-    " morning. Engineers found the damage in a routine inspection last autumn. The repairs should take two years."
+    "The bridge over the river will close in March. Its cables are corroded, the council said. Work on the"
+    " bridge will cost 38 million pounds. The ferry will carry walkers over the river. A cat slept on a wall."
+    " Drivers must take the road through Melford, a detour of 19 miles. The bakery on the corner sells bread"
+    " from six in the morning. Engineers found the damage in a routine inspection last autumn. The repairs"
+    " should take two years."
 )
 
 
@@ -42,7 +48,9 @@ class Hand:
     connection: "asyncpg.Connection[Any]"
     claimant: Claimant
 
-    async def claim(self, *models: int, free: int = MANY, around: bool = False, floor: int = queue.LOWEST_TAG) -> list[Claimed]:
+    async def claim(
+        self, *models: int, free: int = MANY, around: bool = False, floor: int = queue.LOWEST_TAG
+    ) -> list[Claimed]:
         wants = [Want(model, free, floor) for model in models]
         return await queue.claim(self.connection, self.claimant, wants, deadline_seconds=60, around=around)
 
@@ -53,9 +61,13 @@ class Hand:
     async def finish(self, job: Claimed, body: str = "Short.") -> bool:
         return await queue.finish(self.connection, job.job_id, job.epoch, body=body, checks={}, engine={})
 
-    async def renew(self, *claims: Claimed, models: Sequence[int] = (), leaving: bool = False) -> registry.Pulse:
+    async def renew(
+        self, *claims: Claimed, models: Sequence[int] = (), leaving: bool = False
+    ) -> registry.Pulse:
         held = [(claim.job_id, claim.epoch) for claim in claims]
-        return await registry.renew(self.connection, self.claimant, leaving=leaving, models=models, claims=held)
+        return await registry.renew(
+            self.connection, self.claimant, leaving=leaving, models=models, claims=held
+        )
 
 
 @dataclass
@@ -72,7 +84,9 @@ class Desk:
             cursor = connection.execute(sql, arguments)
             return list(cursor.fetchall()) if cursor.description else []
 
-    async def until(self, sql: LiteralString, *arguments: object, within: float = PATIENCE_SECONDS) -> tuple[Any, ...]:
+    async def until(
+        self, sql: LiteralString, *arguments: object, within: float = PATIENCE_SECONDS
+    ) -> tuple[Any, ...]:
         """Waits until the query finds a row, and returns it."""
         connection = await connect(self.database.url(), name="until")
         numbered = _numbered(sql)
@@ -103,7 +117,9 @@ class Desk:
 
     def job(self, request: UUID) -> dict[str, Any]:
         """The request's root job."""
-        found = self.query("select to_jsonb(j) from private.job j where request_id = %s and kind = 'root'", request)
+        found = self.query(
+            "select to_jsonb(j) from private.job j where request_id = %s and kind = 'root'", request
+        )
         return dict(found[0][0])
 
     async def model(self, name: str = "", *, slots: int = MANY, family: str = "llama") -> int:
@@ -132,7 +148,10 @@ class Desk:
         connection = await self.connect()
         claimant = await registry.register(connection, name="test", version="0")
         for model in models:
-            hosts = [row[0] for row in self.query("select host_id from private.host_model where model_id = %s", model)]
+            hosts = [
+                row[0]
+                for row in self.query("select host_id from private.host_model where model_id = %s", model)
+            ]
             await registry.lease_slots(connection, claimant, model_id=model, hosts=hosts, most=slots)
         return Hand(connection, claimant)
 
@@ -148,10 +167,11 @@ class Desk:
         """`listener work` in this process, ready; stopped in order on the way out."""
         lifecycle = Lifecycle()
         before = {row[0] for row in self.query("select id from private.worker")}
-        running = asyncio.create_task(service.main(lifecycle, self.settings(*hosts, **changes)), name="working")
+        running = asyncio.create_task(
+            service.main(lifecycle, self.settings(*hosts, **changes)), name="working"
+        )
         try:
-            ready = "select w.id from private.worker w where not w.id = any(%s) and w.models <> '{}' and exists (select from private.slot s where s.worker_id = w.id)"
-            await self.until(ready, list(before))
+            await self.until(READY, list(before))
             yield lifecycle
         finally:
             lifecycle.stopping.set()
@@ -193,7 +213,7 @@ def _numbered(sql: str) -> str:
 def watch(desk: Desk, person: UUID) -> None:
     """Somebody has a stream of that person open."""
     desk.query(
-        "update private.event_cursor set watched_until = now() + interval '1 min' where owner = %s returning n", person
+        "update private.event_cursor set watched_until = now() + interval '1 min' where owner = %s"
+        " returning n",
+        person,
     )
-
-

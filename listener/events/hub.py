@@ -135,11 +135,6 @@ class Hub:
         for audience in self._audiences.get(owner, {}).values():
             self.soil(audience, partials=partials)
 
-    def mark_all(self) -> None:
-        """Anything may have been missed."""
-        for owner in self._audiences:
-            self.mark(owner, partials=True)
-
     def soil(self, audience: Audience, *, partials: bool) -> None:
         """Have the audience read, after the read that is under way if there is one."""
         audience.dirty = True

@@ -95,7 +95,7 @@ class Watches:
         return lapsed, len(renewed) == len(owners)
 
     def distrust(self) -> None:
-        """After a lost connection: the database may be another one, which has never heard of our watches."""
+        """After a lost connection: anything may have been missed, where no watch of ours is known."""
         self._until = {}  # a new one, so that a statement still under way notes its success in the old one
         self._needed.set()
 

@@ -1,4 +1,5 @@
-"""From a request to a checked result: ask, stream, clean, measure, at most one corrective turn, keep the better answer.
+"""From a request to a checked result: ask, stream, clean, measure, at most one corrective turn, keep the
+better answer.
 
 What summarize and shorten have in common. Knows no word that is said to the model.
 """
@@ -61,7 +62,9 @@ async def answer(request: Request, target: Target, *, model: Model, emit: Emit) 
     emit("", STREAMED)
     try:
         # Not streamed: a reader keeps the first answer before the eyes until the better of the two is there.
-        second = await work.draft(work.ask_again(messages, first), round(room * LONGER) if first.answer.cut else room)
+        second = await work.draft(
+            work.ask_again(messages, first), round(room * LONGER) if first.answer.cut else room
+        )
     except TaskError as error:
         log.warning("answer.not_corrected", error=error.code, faults=list(first.faults))
         return describe(work, first, [first])
@@ -70,7 +73,9 @@ async def answer(request: Request, target: Target, *, model: Model, emit: Emit) 
 
 def pass_through(request: Request) -> Result:
     """The text is as short as wanted already: itself, without a call."""
-    report = checks.run(source=request.text, output=request.text, task=request.task, language=request.language)
+    report = checks.run(
+        source=request.text, output=request.text, task=request.task, language=request.language
+    )
     return Result(request.text, report, {"engine": "passthrough", "calls": 0})
 
 
@@ -108,13 +113,19 @@ class Work:
         return prompts.ask(card, self.target, document=self.request.text, delimiter=self.delimiter)
 
     def ask_again(self, messages: Sequence[Message], first: Draft) -> list[Message]:
-        """The corrective turn. Its card asks for more, or less, than is wanted, by as much as the model missed it."""
+        """The corrective turn. Its card asks for more, or less, than is wanted, by as much as the model
+        missed it."""
         aim = self.target.words
         if "length" in first.faults:
             missed = self.target.words / max(1, first.checks["length"]["words"])
             aim = max(1, round(aim * min(max(missed, LEAST_CORRECTED), MOST_CORRECTED)))
         return prompts.ask_again(
-            messages, self._card(aim), self.target, answer=first.body, checks=first.checks, faults=first.faults
+            messages,
+            self._card(aim),
+            self.target,
+            answer=first.body,
+            checks=first.checks,
+            faults=first.faults,
         )
 
     async def draft(self, messages: Sequence[Message], room: int, emit: Emit | None = None) -> Draft:
@@ -193,7 +204,8 @@ class Ear:
         return self.cleaner.text
 
     def _publish(self, fresh: str) -> None:
-        # Once it shows that published text was no part of the answer, the preview stays as it is until the result.
+        # Once it shows that published text was no part of the answer, the preview stays as it is until the
+        # result.
         if not fresh or self.emit is None or self.cleaner.replaced:
             return
         self._published += len(fresh)

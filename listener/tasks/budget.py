@@ -55,7 +55,9 @@ def answer_tokens(request: Request, target: Target, model: Model) -> int:
     per_word = model.estimate(request.text) / target.source_words
     if request.language is not None:
         per_word = max(per_word, TRANSLATED_TOKENS_PER_WORD)
-    return math.ceil(target.words * per_word * OVERRUN) + SPARE_TOKENS + (THINKING_TOKENS if model.thinks else 0)
+    return (
+        math.ceil(target.words * per_word * OVERRUN) + SPARE_TOKENS + (THINKING_TOKENS if model.thinks else 0)
+    )
 
 
 def check_fit(prompt: str, answer: int, model: Model) -> None:

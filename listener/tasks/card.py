@@ -1,4 +1,5 @@
-"""The task card: one line of JSON that says what is wanted, and the fence around the document that follows it.
+"""The task card: one line of JSON that says what is wanted, and the fence around the document that follows
+it.
 
 The built-in engine parses exactly this; a language model reads it.
 """

@@ -24,9 +24,10 @@ You are a careful editor. You get one document and one task.
 - Answer with the result alone: no introduction, no remarks, no explanation of what you did."""
 
 LANGUAGES = {
-    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
-    "es": "Spanish", "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi",
-    "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
+    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "et": "Estonian", "fa": "Persian", "fi": "Finnish", "fr": "French",
+    "he": "Hebrew", "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian", "it": "Italian",
+    "ja": "Japanese", "ko": "Korean",
     "lt": "Lithuanian", "lv": "Latvian", "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese",
     "ro": "Romanian", "ru": "Russian", "sk": "Slovak", "sl": "Slovenian", "sr": "Serbian", "sv": "Swedish",
     "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
@@ -41,7 +42,13 @@ def ask(card: Card, target: Target, *, document: str, delimiter: str) -> list[Me
 
 
 def ask_again(
-    messages: Sequence[Message], card: Card, target: Target, *, answer: str, checks: Mapping[str, Any], faults: Sequence[str]
+    messages: Sequence[Message],
+    card: Card,
+    target: Target,
+    *,
+    answer: str,
+    checks: Mapping[str, Any],
+    faults: Sequence[str],
 ) -> list[Message]:
     """The one corrective turn: the same messages, the answer, and what is wrong with it."""
     wishes = " ".join(filter(None, (_wish(fault, card, target, checks) for fault in faults)))
@@ -68,12 +75,14 @@ def _summarize(card: Card, target: Target) -> str:
             " begin each with '- '."
         )
     sentences = max(1, round(words / WORDS_PER_SENTENCE))
-    return f"Summarise the document above in about {words} words, which is {sentences} sentence{_s(sentences)}."
+    return (
+        f"Summarise the document above in about {words} words, which is {sentences} sentence{_s(sentences)}."
+    )
 
 
 def _shorten(target: Target) -> str:
     return (
-        f"Shorten the document above to about {target.words} words, which is {_percent(target)} of its length."
+        f"Shorten the document above to about {target.words} words, {_percent(target)} of its length."
         " Rewrite it paragraph by paragraph in the same order, in the same voice, person and tense."
         f" Leave {SECTIONS} as they are. Keep every claim, number, name and negation;"
         " drop repetition, filler and digression."
@@ -95,7 +104,8 @@ def _wish(fault: str, card: Card, target: Target, checks: Mapping[str, Any]) -> 
     if fault == "refusal":
         return "The task is harmless: work on the text of the document, without comment."
     if fault == "numbers":
-        return f"The document does not say {', '.join(checks['numbers']['invented'])}; keep its numbers as they are."
+        invented = ", ".join(checks["numbers"]["invented"])
+        return f"The document does not say {invented}; keep its numbers as they are."
     return "Negations of the document are missing; keep what is denied denied."
 
 

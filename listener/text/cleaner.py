@@ -16,7 +16,12 @@ _TEMPLATE_MARK = (
     r"<\|channel\|>\s*[a-z]*|<\|start\|>\s*[a-z]*|<\|[a-zA-Z_]{2,30}\|>|<unused\d+>|</?s>|<(?:bos|eos|pad|unk)>"
     r"|<(?:start|end)_of_turn>(?:model|user)?|\[/?INST\]|<</?SYS>>"
 )
-_MARK = re.compile(f"(?P<open>{_OPENING})|(?P<close>{_CLOSING})|(?P<token>{_TEMPLATE_MARK})", re.IGNORECASE)
+# Any tag: a mark only if it is our delimiter's. A pattern for each delimiter would have to be compiled
+# for each answer, which takes longer than to clean it.
+_TAG = r"</?\s*(?P<tag>[\w-]{1,64})\s*/?>"
+_MARK = re.compile(
+    f"(?P<open>{_OPENING})|(?P<close>{_CLOSING})|(?P<token>{_TEMPLATE_MARK})|{_TAG}", re.IGNORECASE
+)
 _THOUGHT_END = re.compile(rf"{_CLOSING}|<\|(?:end|start)\|>|<\|channel\|>", re.IGNORECASE)
 _PARTIAL_MARK = re.compile(
     r"<[^>\n]{0,64}$|\[/?I?N?S?T?$|<\|channel\|>\s*[a-z]*$|<\|start\|>\s*[a-z]*$", re.IGNORECASE
@@ -109,8 +114,7 @@ class _MarkFilter:
     one."""
 
     def __init__(self, delimiter: str) -> None:
-        mark = rf"|(?P<fence></?\s*{re.escape(delimiter)}\s*/?>)" if delimiter else ""
-        self._mark = re.compile(_MARK.pattern + mark, re.IGNORECASE)
+        self._delimiter = delimiter.lower()
         self._buffer = ""
         self._thinking = False
         self.restarted = False  # a lone closing mark: all that came before was reasoning
@@ -118,16 +122,28 @@ class _MarkFilter:
     def feed(self, chunk: str) -> str:
         self._buffer += chunk
         out = ""
-        while found := (_THOUGHT_END if self._thinking else self._mark).search(self._buffer):
+        while found := self._find():
             if found.end() == len(self._buffer) and _may_grow(found[0]):
                 break
             out = self._pass(found, out)
         return out + self._release()
 
     def finish(self) -> str:
-        rest = "" if self._thinking else self._mark.sub("", self._buffer)
+        rest = (
+            ""
+            if self._thinking
+            else _MARK.sub(lambda mark: "" if self._is_mark(mark) else mark[0], self._buffer)
+        )
         self._buffer = ""
         return rest
+
+    def _find(self) -> re.Match[str] | None:
+        if self._thinking:
+            return _THOUGHT_END.search(self._buffer)
+        return next(filter(self._is_mark, _MARK.finditer(self._buffer)), None)
+
+    def _is_mark(self, found: re.Match[str]) -> bool:
+        return found["tag"] is None or found["tag"].lower() == self._delimiter
 
     def _pass(self, found: re.Match[str], out: str) -> str:
         if not self._thinking and not found["close"]:

@@ -25,6 +25,7 @@ async def test_the_key_set_has_public_members_only(service: Service) -> None:
 
 async def test_the_key_set_may_be_cached_and_asked_for_again(service: Service) -> None:
     answer = await service.get(JWKS)
+    assert answer.status == 200
     assert answer.headers["Cache-Control"] == "public, max-age=30"
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"

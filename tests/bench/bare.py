@@ -1,33 +1,44 @@
-"""The floor: the same hops as Precis makes, and none of its work. A process of its own, as its parts are.
+"""The floor: the same hops as Precis makes, and none of its work. A process of its own for each of its parts.
 
-python -m tests.bench.bare claim DATABASE_URL                 LISTEN, then one UPDATE .. SKIP LOCKED
-python -m tests.bench.bare serve DATABASE_URL REST_URL PORT   LISTEN, GET through PostgREST, one SSE write
+python -m tests.bench.bare claim DATABASE_URL                         LISTEN, one UPDATE .. SKIP LOCKED
+python -m tests.bench.bare work DATABASE_URL MODEL_URL                the same, a model call, one more UPDATE
+python -m tests.bench.bare model PORT                                 answers at once
+python -m tests.bench.bare serve DATABASE_URL REST_URL PORT CHANNEL   LISTEN, GET, one server-sent event
 """
 
 import asyncio
 import json
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
 import asyncpg
 from aiohttp import web
 
+# One table where a row is its own answer (`bare_echo`), one that is a queue, one that is a queue through the API.
 SCHEMA = """
+create function public.ring_bare() returns trigger language plpgsql as
+  $$ begin perform pg_notify(tg_argv[0], new.id::text); return null; end $$;
+
 create table private.bare_job (id int primary key, state text not null default 'ready');
 create index bare_job_ready_idx on private.bare_job (id) where state = 'ready';
-create function private.ring_bare_job() returns trigger language plpgsql as
-  $$ begin perform pg_notify('bare_job', ''); return null; end $$;
-create trigger bare_job_rings after insert on private.bare_job
-  for each row execute function private.ring_bare_job();
+create trigger rings after insert on private.bare_job for each row execute function public.ring_bare('bare_job');
 
-create table public.bare (id uuid primary key default gen_random_uuid(), text text not null);
-grant select, insert on public.bare to pgrest_auth;
-create function public.ring_bare() returns trigger language plpgsql as
-  $$ begin perform pg_notify('bare', new.id::text); return null; end $$;
-create trigger bare_rings after insert on public.bare
-  for each row execute function public.ring_bare();
+create table public.bare_echo (id uuid primary key default gen_random_uuid(), text text not null);
+create trigger rings after insert on public.bare_echo for each row execute function public.ring_bare('bare_echo');
+
+create table public.bare_queue (
+  id uuid primary key default gen_random_uuid(), text text not null, state text not null default 'ready',
+  result text, n bigint generated always as identity);
+create index bare_queue_ready_idx on public.bare_queue (n) where state = 'ready';
+create trigger rings after insert on public.bare_queue
+  for each row execute function public.ring_bare('bare_queue');
+create trigger tells after update on public.bare_queue
+  for each row when (new.state = 'done') execute function public.ring_bare('bare_done');
+
+grant select, insert on public.bare_echo, public.bare_queue to pgrest_auth;
 notify pgrst, 'reload schema';
 """
 CLAIM = """
@@ -35,29 +46,50 @@ update private.bare_job set state = 'running' where id =
   (select id from private.bare_job where state = 'ready' order by id limit 1 for no key update skip locked)
 returning id
 """
+CLAIM_QUEUED = """
+update public.bare_queue set state = 'running' where id =
+  (select id from public.bare_queue where state = 'ready' order by n limit 1 for no key update skip locked)
+returning id, text
+"""
+FINISH_QUEUED = "update public.bare_queue set state = 'done', result = $2 where id = $1"
 
 
 async def claim(database_url: str) -> None:
     """Prints `id time` of every job when it has it, as a worker would start on it."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    connection = await asyncpg.connect(database_url)
-    await connection.add_listener("bare_job", lambda *notice: heard.put_nowait(notice[-1]))
-    statement = await connection.prepare(CLAIM)
-    await (
-        statement.fetchval()
-    )  # prepared only, the connection is in the middle of an exchange and hears nothing
-    print("ready", flush=True)
+    connection, heard = await listen(database_url, "bare_job")
+    ready()
     while True:
         await heard.get()
-        while (taken := await statement.fetchval()) is not None:
+        while (taken := await connection.fetchval(CLAIM)) is not None:
             print(taken, time.time(), flush=True)
 
 
-async def serve(database_url: str, rest_url: str, port: str) -> None:
+async def work(database_url: str, model_url: str) -> None:
+    """A worker without a task: claim, ask, finish."""
+    connection, heard = await listen(database_url, "bare_queue")
+    async with aiohttp.ClientSession() as http:
+        ready()
+        while True:
+            await heard.get()
+            while row := await connection.fetchrow(CLAIM_QUEUED):
+                async with http.post(model_url, json={"text": row["text"]}) as answer:
+                    result = (await answer.json())["text"]
+                await connection.execute(FINISH_QUEUED, row["id"], result)
+
+
+async def model(port: str) -> None:
+    """A model server that takes no time."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"text": (await request.json())["text"]})
+
+    await serve_at(port, web.post("/", answer))
+
+
+async def serve(database_url: str, rest_url: str, port: str, channel: str) -> None:
     """GET /events, one stream at a time; its Authorization is used for the GET through PostgREST too."""
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    connection = await asyncpg.connect(database_url)
-    await connection.add_listener("bare", lambda *notice: heard.put_nowait(notice[-1]))
+    _, heard = await listen(database_url, channel)
+    table = {"bare_echo": "bare_echo", "bare_done": "bare_queue"}[channel]
     async with aiohttp.ClientSession() as http:
 
         async def events(request: web.Request) -> web.StreamResponse:
@@ -66,16 +98,10 @@ async def serve(database_url: str, rest_url: str, port: str) -> None:
             await response.write(b"id: 0\ndata:\n\n")
             headers = {"Authorization": request.headers["Authorization"]}
             while True:
-                row = await read(http, f"{rest_url}/bare?id=eq.{await heard.get()}", headers)
+                row = await read(http, f"{rest_url}/{table}?id=eq.{await heard.get()}", headers)
                 await response.write(f"event: change\ndata: {json.dumps(row)}\n\n".encode())
 
-        app = web.Application()
-        app.router.add_get("/events", events)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", int(port)).start()
-        print("ready", flush=True)
-        await asyncio.Event().wait()
+        await serve_at(port, web.get("/events", events))
 
 
 async def read(http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> dict[str, Any]:
@@ -83,5 +109,33 @@ async def read(http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -
         return dict((await answer.json())[0])
 
 
+async def listen(database_url: str, channel: str) -> tuple[asyncpg.Connection, asyncio.Queue[str]]:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    connection = await asyncpg.connect(database_url)
+    await connection.add_listener(channel, lambda *notice: heard.put_nowait(notice[-1]))
+    return connection, heard
+
+
+async def serve_at(port: str, route: web.RouteDef) -> None:
+    app = web.Application()
+    app.add_routes([route])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", int(port)).start()
+    ready()
+    await asyncio.Event().wait()
+
+
+def ready() -> None:
+    print("ready", flush=True)
+
+
+COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {
+    "claim": claim,
+    "work": work,
+    "model": model,
+    "serve": serve,
+}
+
 if __name__ == "__main__":
-    asyncio.run({"claim": claim, "serve": serve}[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run(COMMANDS[sys.argv[1]](*sys.argv[2:]))

@@ -3,17 +3,15 @@ one UPDATE .. SKIP LOCKED. One clock, the machine's; commit is when the insertin
 
 import json
 import random
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from typing import IO, Any
 
 import psycopg
 
 from tests.bench.figures import Figure, at_most, median, quantile, shown
+from tests.bench.processes import running
 from tests.fix_stack import Stack
 
 ROUNDS = 5
@@ -36,7 +34,7 @@ def measure(stack: Stack, account: str) -> list[Figure]:
         psycopg.connect(stack.database.url("authenticator")) as client,
         psycopg.connect(stack.database.url()) as owner,
         stack.work.log.open() as log,
-        bare_claimer(stack.database.url()) as claims,
+        running("claim", stack.database.url()) as claims,
     ):
         log.seek(0, 2)
         numbers = iter(range(1, 1_000_000))
@@ -97,17 +95,3 @@ def next_line(log: IO[str]) -> str:
         if not more:
             time.sleep(0.002)
     return text
-
-
-@contextmanager
-def bare_claimer(database_url: str) -> Iterator[IO[str]]:
-    """The bare queue's worker in a process of its own; yields what it prints."""
-    command = [sys.executable, "-m", "tests.bench.bare", "claim", database_url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process.stdout
-    finally:
-        process.terminate()
-        process.wait()

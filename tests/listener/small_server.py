@@ -1,4 +1,5 @@
-"""The smallest thing that answers like a model server: any models, one sentence, at once or when the test says so."""
+"""The smallest thing that answers like a model server: any models, one sentence, at once or when the test
+says so."""
 
 import asyncio
 import json
@@ -13,7 +14,8 @@ SENTENCE = "Everything is said in one sentence."
 
 @dataclass
 class SmallServer:
-    """`open` lets answers through; `calls` counts chats, `running` those that wait, `most` how many did at once."""
+    """`open` lets answers through; `calls` counts chats, `running` those that wait, `most` how many did at
+    once."""
 
     models: list[str]
     url: str = ""
@@ -48,8 +50,15 @@ class SmallServer:
             self.running -= 1
         message = {"role": "assistant", "content": SENTENCE}
         first = {"model": body["model"], "message": message, "done": False}
-        last = {"model": body["model"], "message": message | {"content": ""}, "done": True, "done_reason": "stop"}
-        return web.Response(text=f"{json.dumps(first)}\n{json.dumps(last)}\n", content_type="application/x-ndjson")
+        last = {
+            "model": body["model"],
+            "message": message | {"content": ""},
+            "done": True,
+            "done_reason": "stop",
+        }
+        return web.Response(
+            text=f"{json.dumps(first)}\n{json.dumps(last)}\n", content_type="application/x-ndjson"
+        )
 
 
 @asynccontextmanager

@@ -10,7 +10,11 @@ from listener.diagnosis import diagnose, innermost
 from listener.errors import CapacityError, PermanentError, TransientError, UnreachableError
 
 NESTED = json.dumps(
-    {"error": json.dumps({"error": {"code": 400, "message": "the request exceeds the available context size", "n_ctx": 8}})}
+    {
+        "error": json.dumps(
+            {"error": {"code": 400, "message": "the request exceeds the available context size", "n_ctx": 8}}
+        )
+    }
 )
 
 SEEN = [
@@ -27,14 +31,21 @@ SEEN = [
     (504, "", TransientError, "model_failed"),
     (500, "model runner has unexpectedly stopped", TransientError, "model_failed"),
     (500, "timed out waiting for llama runner to start", TransientError, "model_failed"),
-    (500, "model requires more system memory (9 GiB) than is available", PermanentError, "model_out_of_memory"),
+    (
+        500,
+        "model requires more system memory (9 GiB) than is available",
+        PermanentError,
+        "model_out_of_memory",
+    ),
     (401, "unauthorized", PermanentError, "model_refused"),
     (-1, "an error was encountered while running the model: unexpected EOF", TransientError, "model_failed"),
     (-1, "CUDA error: out of memory", PermanentError, "model_out_of_memory"),
 ]
 
 
-@pytest.mark.parametrize(("status", "text", "kind", "code"), SEEN, ids=[f"{row[0]} {row[1][:30]}" for row in SEEN])
+@pytest.mark.parametrize(
+    ("status", "text", "kind", "code"), SEEN, ids=[f"{row[0]} {row[1][:30]}" for row in SEEN]
+)
 def test_an_answer_is_classed_by_its_status_and_words(status: int, text: str, kind: type, code: str) -> None:
     error = diagnose(ollama.ResponseError(text, status))
     assert (type(error), error.code) == (kind, code)
@@ -61,8 +72,13 @@ def test_what_the_client_raises_is_classed(raised: Exception, kind: type, code: 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("plain", "plain"), ('{"error": "inside"}', "inside"), (json.loads(NESTED)["error"], "the request exceeds the available context size"),
-     ("{not json", "{not json"), ('{"other": 1}', '{"other": 1}')],
-)  # fmt: skip
+    [
+        ("plain", "plain"),
+        ('{"error": "inside"}', "inside"),
+        (json.loads(NESTED)["error"], "the request exceeds the available context size"),
+        ("{not json", "{not json"),
+        ('{"other": 1}', '{"other": 1}'),
+    ],
+)
 def test_the_message_is_found_inside_json_inside_json(text: str, message: str) -> None:
     assert innermost(text) == message

@@ -1,4 +1,4 @@
-"""Who is hungry is rung by whoever makes a job ready, from the moment that `ringing` says so; nobody else is."""
+"""Who is hungry is rung by whoever makes a job ready, from when `ringing` says so; nobody else is."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,9 @@ from tests.sql.acting import acting, ask, listening
 
 pytestmark = pytest.mark.services
 
-WAITS = "select from pg_locks where relation = 'private.bell'::regclass and mode = 'ShareLock' and not granted"
+WAITS = (
+    "select from pg_locks where relation = 'private.bell'::regclass and mode = 'ShareLock' and not granted"
+)
 HELD = "select from pg_locks where relation = 'private.bell'::regclass and mode = 'ShareLock' and granted"
 
 
@@ -77,7 +79,9 @@ async def test_a_cut_connection_is_told_and_the_lock_taken_again(desk: Desk) -> 
         bell.want()
         await asyncio.wait_for(changed.wait(), 10)
         changed.clear()
-        await desk.until("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-bell'")
+        await desk.until(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-bell'"
+        )
         await asyncio.wait_for(changed.wait(), 10)
         await desk.until(HELD)
 
@@ -86,7 +90,9 @@ async def test_it_can_be_stopped_while_its_connection_is_gone(desk: Desk) -> Non
     async with doorbell(desk) as (bell, changed):
         bell.want()
         await asyncio.wait_for(changed.wait(), 10)
-        await desk.until("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-bell'")
+        await desk.until(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-bell'"
+        )
 
 
 async def test_hunger_holds_no_snapshot_back(desk: Desk) -> None:

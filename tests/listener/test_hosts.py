@@ -85,10 +85,13 @@ async def test_a_suspected_server_that_still_answers_is_used_again_at_once(desk:
 
 @pytest.mark.services
 async def test_one_model_on_two_servers_is_one_model_with_the_slots_of_both(desk: Desk) -> None:
-    async with serving("one:latest") as first, serving("one:latest") as second:
-        async with watching(desk, first.url, second.url) as (hosts, changes):
-            while not hosts.models() or len(hosts.serving(hosts.models()[0])) < 2:
-                await changes.next()
+    async with (
+        serving("one:latest") as first,
+        serving("one:latest") as second,
+        watching(desk, first.url, second.url) as (hosts, changes),
+    ):
+        while not hosts.models() or len(hosts.serving(hosts.models()[0])) < 2:
+            await changes.next()
     assert desk.query("select count(distinct host_id), count(*) from private.slot") == [(2, 4)]
     assert desk.query("select count(*) from public.models") == [(1,)]
 

@@ -18,7 +18,10 @@ from tests.fix_work import TEXT
 
 MESSAGES = [
     {"role": "system", "content": "You are an editor."},
-    {"role": "user", "content": '{"task":"summarize","target_words":40}\n<doc-1>\n' + TEXT + "\n</doc-1>\nSummarise."},
+    {
+        "role": "user",
+        "content": '{"task":"summarize","target_words":40}\n<doc-1>\n' + TEXT + "\n</doc-1>\nSummarise.",
+    },
 ]
 PATIENCE = Patience(first_token_seconds=10.0, idle_seconds=10.0)
 
@@ -63,8 +66,13 @@ async def test_every_way_a_stream_ends_badly_is_classed(
     assert raised.value.code == code
 
 
-async def test_silence_before_the_first_token_and_after_it_have_their_own_patience(model_server: ModelServer) -> None:
-    with model_server.faults({"fault": "delay_headers", "seconds": 5}), pytest.raises(TransientError) as first:
+async def test_silence_before_the_first_token_and_after_it_have_their_own_patience(
+    model_server: ModelServer,
+) -> None:
+    with (
+        model_server.faults({"fault": "delay_headers", "seconds": 5}),
+        pytest.raises(TransientError) as first,
+    ):
         await ask(model_server.url, patience=Patience(0.2, 10))
     with model_server.faults({"fault": "slow_drip", "seconds": 5}), pytest.raises(TransientError) as later:
         await ask(model_server.url, patience=Patience(10, 0.2))
@@ -81,14 +89,23 @@ async def test_a_prompt_that_was_silently_cut_is_noticed_by_its_count(model_serv
     with model_server.faults({"fault": "half_prompt_count"}):
         async with Server(model_server.url) as server:
             with pytest.raises(PermanentError) as raised:
-                await model(server, context_tokens=2048).chat(long, answer_tokens=100, hear=lambda _text: None)
+                await model(server, context_tokens=2048).chat(
+                    long, answer_tokens=100, hear=lambda _text: None
+                )
     assert raised.value.code == "input_too_long"
 
 
 @pytest.mark.parametrize(
     ("count", "estimate", "cut"),
-    [(4096, 1000, True), (4090, 9000, True), (4000, 3000, False), (2050, 3500, True), (2050, 2200, False), (1500, 9000, False)],
-)  # fmt: skip
+    [
+        (4096, 1000, True),
+        (4090, 9000, True),
+        (4000, 3000, False),
+        (2050, 3500, True),
+        (2050, 2200, False),
+        (1500, 9000, False),
+    ],
+)
 def test_a_cut_shows_in_a_full_window_or_in_half_of_it(count: int, estimate: int, cut: bool) -> None:
     assert is_cut(count, estimate=estimate, context=4096) is cut
 
@@ -160,7 +177,9 @@ def record(content: str = "", **more: Any) -> dict[str, Any]:
 LAST = record(done=True, done_reason="stop", prompt_eval_count=100, eval_count=2)
 
 
-async def test_a_call_asks_for_no_truncation_one_context_and_a_bounded_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_asks_for_no_truncation_one_context_and_a_bounded_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("OLLAMA_API_KEY", "secret")
     async with saying(record("Text."), LAST) as (url, bodies):
         await ask(url, capabilities=("completion", "thinking"))
@@ -179,7 +198,11 @@ async def test_think_is_not_sent_to_a_model_that_does_not_know_it() -> None:
 
 
 async def test_reasoning_in_its_own_field_is_no_text() -> None:
-    thought = {"model": "m", "message": {"role": "assistant", "content": "", "thinking": "Hm."}, "done": False}
+    thought = {
+        "model": "m",
+        "message": {"role": "assistant", "content": "", "thinking": "Hm."},
+        "done": False,
+    }
     async with saying(thought, record("Text."), LAST) as (url, _):
         answer, heard = await ask(url)
     assert (answer.text, heard) == ("Text.", ["Text."])
@@ -211,11 +234,11 @@ async def test_what_is_no_answer_is_not_taken_for_one(records: list[Any], code: 
 
 
 async def test_the_estimate_learns_from_a_server_that_counts_more_than_expected() -> None:
-    async with saying(record("Text."), LAST | {"prompt_eval_count": 2000}) as (url, _):
-        async with Server(url) as server:
-            asked = model(server)
-            before = asked.estimate(TEXT)
-            await asked.chat(MESSAGES, answer_tokens=200, hear=lambda _text: None)
+    saying_more = saying(record("Text."), LAST | {"prompt_eval_count": 2000})
+    async with saying_more as (url, _), Server(url) as server:
+        asked = model(server)
+        before = asked.estimate(TEXT)
+        await asked.chat(MESSAGES, answer_tokens=200, hear=lambda _text: None)
     assert asked.estimate(TEXT) > before * 3
 
 

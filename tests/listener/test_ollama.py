@@ -16,7 +16,9 @@ pytestmark = [pytest.mark.ollama, pytest.mark.services]
 PATIENCE = Patience(first_token_seconds=30.0, idle_seconds=10.0)
 
 
-async def ask(ollama: Ollama, text: str = "Hello.", *, name: str = MODEL, most: int = 100, think: bool = False) -> Answer:
+async def ask(
+    ollama: Ollama, text: str = "Hello.", *, name: str = MODEL, most: int = 100, think: bool = False
+) -> Answer:
     capabilities = ("completion", "thinking") if think else ("completion",)
     async with Server(ollama.url) as server:
         model = Model(server, name, "sha", "ollama", CONTEXT_TOKENS, capabilities, PATIENCE, "5m")
@@ -82,5 +84,7 @@ async def test_its_models_are_listed_with_their_context(ollama: Ollama, desk: De
         watching = asyncio.create_task(hosts.watch(ollama.url))
         await asyncio.wait_for(listed.wait(), 20)
         watching.cancel()
-    rows = desk.query("select name, engine, context_tokens, available from public.models where name = %s", MODEL)
+    rows = desk.query(
+        "select name, engine, context_tokens, available from public.models where name = %s", MODEL
+    )
     assert rows == [(MODEL, "ollama", 4096, True)]

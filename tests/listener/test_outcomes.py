@@ -1,4 +1,4 @@
-"""What becomes of a job after its attempt, and that it is written whatever happens to the database meanwhile."""
+"""What becomes of a job after its attempt, and that it is written whatever the database does."""
 
 import asyncio
 
@@ -11,6 +11,10 @@ from listener.outcomes import Again, Done, Failed, HandedBack, decide, jitter
 from listener.tasks.request import Result
 from tests.fix_work import Desk
 
+CUT = """
+select pg_terminate_backend(pid) from pg_stat_activity
+ where application_name = 'cut-me' and wait_event_type = 'Lock'
+"""
 DONE = Done(Result("Short.", {}, {}))
 
 
@@ -51,7 +55,9 @@ def test_the_wait_is_random_below_a_ceiling_that_doubles_up_to_a_minute() -> Non
     [(DONE, "done"), (Failed("x", "y"), "failed"), (Again("x", 9.0, True), "ready"), (HandedBack(), "ready")],
     ids=["done", "failed", "again", "handed back"],
 )
-async def test_an_outcome_reaches_the_database_once(desk: Desk, outcome: outcomes.Outcome, state: str) -> None:
+async def test_an_outcome_reaches_the_database_once(
+    desk: Desk, outcome: outcomes.Outcome, state: str
+) -> None:
     model = await desk.model()
     worker = await desk.worker(model)
     request = desk.ask(desk.person())
@@ -74,7 +80,6 @@ async def test_an_outcome_is_written_although_its_connection_is_cut(desk: Desk) 
             with holder.transaction():
                 holder.execute("select from private.event_cursor where owner = %s for update", [person])
                 writing = asyncio.create_task(outcomes.write(statements, job, DONE))
-                cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cut-me' and wait_event_type = 'Lock'"
-                await desk.until(cut)
+                await desk.until(CUT)
             assert await writing
     assert desk.job(request)["state"] == "done"

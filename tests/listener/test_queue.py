@@ -1,4 +1,5 @@
-"""The statements on jobs, from real connections: one claim per job, in fair order, and nothing written without it."""
+"""The statements on jobs, from real connections: one claim per job, in fair order, and nothing written
+without it."""
 
 import asyncio
 import itertools
@@ -18,9 +19,16 @@ pytestmark = pytest.mark.services
 async def test_a_claim_brings_the_request_and_counts_the_attempt(desk: Desk) -> None:
     model = await desk.model()
     worker = await desk.worker(model)
-    request = desk.ask(desk.person(), "Some text.", task="shorten", target_ratio=0.5, language="de", style="bullets")
+    request = desk.ask(
+        desk.person(), "Some text.", task="shorten", target_ratio=0.5, language="de", style="bullets"
+    )
     claimed = await worker.claim_one(model)
-    assert (claimed.request_id, claimed.text, claimed.task, claimed.target_ratio) == (request, "Some text.", "shorten", 0.5)
+    assert (claimed.request_id, claimed.text, claimed.task, claimed.target_ratio) == (
+        request,
+        "Some text.",
+        "shorten",
+        0.5,
+    )
     assert (claimed.epoch, claimed.attempts, claimed.language, claimed.style) == (1, 1, "de", "bullets")
     job = desk.job(request)
     assert (job["state"], job["worker_id"]) == ("running", worker.claimant.worker_id)
@@ -120,7 +128,9 @@ async def test_a_finish_stores_the_result_ends_the_job_and_drops_the_text_so_far
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
     await queue.write_partials(worker.connection, [Piece(job.job_id, 1, 0, "So")], [])
-    assert await queue.finish(worker.connection, job.job_id, 1, body="So be it.", checks={"a": 1}, engine={"b": 2})
+    assert await queue.finish(
+        worker.connection, job.job_id, 1, body="So be it.", checks={"a": 1}, engine={"b": 2}
+    )
     assert desk.query("select request_id, epoch, body, checks, engine from private.result") == [
         (request, 1, "So be it.", {"a": 1}, {"b": 2})
     ]
@@ -164,9 +174,15 @@ async def test_a_failure_stands_with_its_code_and_sentence(desk: Desk) -> None:
     worker = await desk.worker(model)
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
-    assert await queue.fail(worker.connection, job.job_id, job.epoch, code="input_too_long", message="Split it.")
+    assert await queue.fail(
+        worker.connection, job.job_id, job.epoch, code="input_too_long", message="Split it."
+    )
     row = desk.job(request)
-    assert (row["state"], row["error_code"], row["error_message"]) == ("failed", "input_too_long", "Split it.")
+    assert (row["state"], row["error_code"], row["error_message"]) == (
+        "failed",
+        "input_too_long",
+        "Split it.",
+    )
     assert row["finished_at"]
 
 
@@ -181,7 +197,9 @@ async def test_a_job_that_backs_off_waits_and_keeps_or_forgets_the_attempt(
     assert await queue.back_off(worker.connection, job.job_id, job.epoch, seconds=60, counted=counted)
     row = desk.job(request)
     assert (row["state"], row["attempts"], row["worker_id"]) == ("ready", attempts, None)
-    assert desk.query("select run_at - now() between interval '50 s' and interval '60 s' from private.job") == [(True,)]
+    assert desk.query(
+        "select run_at - now() between interval '50 s' and interval '60 s' from private.job"
+    ) == [(True,)]
     assert await worker.claim(model) == []
 
 
@@ -263,14 +281,18 @@ async def test_of_cancel_and_finish_the_first_to_commit_decides(desk: Desk, firs
             with connection.transaction():
                 connection.execute("select from public.cancel(%s)", [request])
                 finishing = asyncio.ensure_future(worker.finish(job))
-                await desk.until("select 1 where cardinality(pg_blocking_pids(%s)) > 0", worker.connection.get_server_pid())
+                await desk.until(
+                    "select 1 where cardinality(pg_blocking_pids(%s)) > 0", worker.connection.get_server_pid()
+                )
             assert not await finishing
         else:
             finishing_transaction = worker.connection.transaction()
             await finishing_transaction.start()
             assert await worker.finish(job)
             cancelling = asyncio.create_task(asyncio.to_thread(_cancel, connection, request))
-            await desk.until("select 1 where cardinality(pg_blocking_pids(%s)) > 0", connection.info.backend_pid)
+            await desk.until(
+                "select 1 where cardinality(pg_blocking_pids(%s)) > 0", connection.info.backend_pid
+            )
             await finishing_transaction.commit()
             assert "already_finished" in await cancelling
     state = desk.job(request)["state"]

@@ -1,4 +1,5 @@
-"""Workers, slots, hosts and models: who holds what, and that the limit of parallel calls holds at every instant."""
+"""Workers, slots, hosts and models: who holds what, and that the limit of parallel calls holds at every
+instant."""
 
 import asyncio
 
@@ -17,7 +18,7 @@ def leased(desk: Desk) -> list[tuple[int, int]]:
     return [
         (row[0], row[1])
         for row in desk.query(
-            "select worker_id, count(*)::int from private.slot where worker_id is not null group by 1 order by 1"
+            "select worker_id, count(*) from private.slot where worker_id is not null group by 1 order by 1"
         )
     ]
 
@@ -68,8 +69,9 @@ async def test_a_renewal_tells_of_silent_workers_overdue_jobs_and_the_next_that_
     desk.query("update private.job set deadline_at = now() returning id")
     desk.ask(desk.person(), run_at=desk.query("select now() + interval '30 s'")[0][0])
     desk.query(
-        "update private.worker set lease_until = now() + interval '9 s' where id = %s returning id", other.claimant.worker_id
-    )  # fmt: skip
+        "update private.worker set lease_until = now() + interval '9 s' where id = %s returning id",
+        other.claimant.worker_id,
+    )
     pulse = await worker.renew()
     assert (pulse.silence, pulse.overdue) == (True, True)
     assert 25 < (pulse.due_seconds or 0) <= 30

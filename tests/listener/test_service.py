@@ -134,7 +134,11 @@ async def test_readiness_needs_a_model_server(desk: Desk) -> None:
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [LISTENER, *arguments], capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", **environment}, cwd="/"
+        [LISTENER, *arguments],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", **environment},
+        cwd="/",
     )
 
 

@@ -9,7 +9,9 @@ pytestmark = pytest.mark.services
 
 QUICK = "Short."  # is its own summary: no model call
 DONE = "select from private.job where request_id = %s and state = 'done'"
-LATE = "select extract(epoch from j.claimed_at - %s::timestamptz)::float8 from private.job j where j.request_id = %s"
+LATE = (
+    "select extract(epoch from claimed_at - %s::timestamptz)::float8 from private.job where request_id = %s"
+)
 
 
 async def test_a_scheduled_request_starts_when_its_time_has_come(desk: Desk) -> None:
@@ -45,7 +47,8 @@ async def test_a_job_that_hangs_past_its_deadline_is_run_again(desk: Desk) -> No
 
 async def test_text_left_behind_is_pruned(desk: Desk) -> None:
     desk.query(
-        "insert into private.partial (request_id, epoch, n, owner, text) values (gen_random_uuid(), 1, 0, %s, 'x') returning n",
+        "insert into private.partial (request_id, epoch, n, owner, text)"
+        " values (gen_random_uuid(), 1, 0, %s, 'x') returning n",
         desk.person(),
     )
     async with serving("one:latest") as server, desk.working(server.url):

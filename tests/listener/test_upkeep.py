@@ -37,7 +37,9 @@ async def show_life(desk: Desk, worker: Hand) -> None:
     await connection.execute("select pg_advisory_lock($1, $2)", upkeep.ALIVE_LOCK, worker.claimant.worker_id)
 
 
-async def test_the_job_of_a_worker_whose_lease_ended_is_ready_again_and_the_worker_forgotten(desk: Desk) -> None:
+async def test_the_job_of_a_worker_whose_lease_ended_is_ready_again_and_the_worker_forgotten(
+    desk: Desk,
+) -> None:
     worker, sweeper, (job,) = await running(desk)
     await show_life(desk, worker)
     desk.expire(worker)
@@ -72,7 +74,7 @@ async def test_a_young_server_rescues_nobody(desk: Desk) -> None:
     worker, sweeper, _ = await running(desk)
     desk.expire(worker)
     rescued = await sweeper.connection.fetchrow(
-        upkeep.RESCUE, upkeep.SWEEP_LOCK, 100, 5, 1_000_000, 5, upkeep.ALIVE_LOCK
+        upkeep.RESCUE, upkeep.SWEEP_LOCK, 100, 5, 1_000_000, 5, upkeep.ALIVE_LOCK, ""
     )
     assert rescued is not None
     assert rescued["requeued"] == 0

@@ -1,4 +1,5 @@
-"""The whole worker in this process, on a real database: picks up, runs, stops what is cancelled, loses no wake-up."""
+"""The whole worker in this process, on a real database: picks up, runs, stops what is cancelled, loses no
+wake-up."""
 
 import asyncio
 import random
@@ -16,13 +17,22 @@ from tests.sql.acting import acting, ask
 
 pytestmark = pytest.mark.services
 
-ENDED = "select state, error_code, attempts, epoch from private.job where request_id = %s and state in ('done', 'failed')"
+ENDED = """
+select state, error_code, attempts, epoch from private.job
+ where request_id = %s and state in ('done', 'failed')
+"""
+HOLDS_BOTH = """
+select 1 from private.slot s join private.worker w on w.id = s.worker_id group by w.id having count(*) = 2
+"""
+CUT = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s and datname = %s"
 STORED = "select body, checks, engine, epoch from private.result where request_id = %s"
 
 QUICK = "Short."  # is its own summary: no model call
 
 
-async def test_a_request_is_claimed_run_and_stored_with_its_checks(desk: Desk, model_server: ModelServer) -> None:
+async def test_a_request_is_claimed_run_and_stored_with_its_checks(
+    desk: Desk, model_server: ModelServer
+) -> None:
     person = desk.person()
     async with desk.working(model_server.url):
         request = desk.ask(person, target_words=30)
@@ -47,7 +57,9 @@ async def test_the_text_so_far_is_written_while_it_runs_and_gone_at_the_end(
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
-async def test_the_model_call_of_a_request_that_is_withdrawn_is_closed_within_a_moment(desk: Desk, how: str) -> None:
+async def test_the_model_call_of_a_request_that_is_withdrawn_is_closed_within_a_moment(
+    desk: Desk, how: str
+) -> None:
     async with serving("one:latest") as server, desk.working(server.url, slots_per_model=1):
         server.open.clear()
         person = desk.person()
@@ -81,7 +93,10 @@ async def test_no_more_calls_run_at_once_than_there_are_slots(desk: Desk) -> Non
         server.open.set()
         for request in requests:
             await desk.until(ENDED, request)
-    assert (server.calls, server.most) == (16, 2)  # each answer of one sentence is too short and asked for again
+    assert (server.calls, server.most) == (
+        16,
+        2,
+    )  # each answer of one sentence is too short and asked for again
 
 
 async def test_a_withdrawn_slot_limit_is_shared_and_the_second_worker_takes_over(desk: Desk) -> None:
@@ -89,8 +104,7 @@ async def test_a_withdrawn_slot_limit_is_shared_and_the_second_worker_takes_over
         async with desk.working(server.url):
             shared = "select 1 from private.slot group by model_id having count(distinct worker_id) = 2"
             await desk.until(shared)
-        holders = "select 1 from private.slot s join private.worker w on w.id = s.worker_id group by w.id having count(*) = 2"
-        await desk.until(holders)
+        await desk.until(HOLDS_BOTH)
         await desk.until(ENDED, desk.ask(desk.person()))
 
 
@@ -173,18 +187,22 @@ async def test_a_job_whose_claim_got_lost_on_the_way_is_handed_back(desk: Desk) 
         desk.query("update private.model set paused_at = now() returning id")
         request = desk.ask(desk.person())
         desk.query(
-            "update private.job set state = 'running', epoch = 1, attempts = 1, worker_id = (select id from private.worker)"
-            " where request_id = %s returning id", request,
+            "update private.job set state = 'running', epoch = 1, attempts = 1,"
+            " worker_id = (select id from private.worker) where request_id = %s returning id", request,
         )  # fmt: skip
-        await desk.until("select from private.job where request_id = %s and state = 'ready' and attempts = 0", request)
+        await desk.until(
+            "select from private.job where request_id = %s and state = 'ready' and attempts = 0", request
+        )
 
 
-@pytest.mark.parametrize("line", ["precis-work-notices", "precis-work-bell", "precis-work-claims", "precis-work-lease", "precis-work"])
+@pytest.mark.parametrize(
+    "line",
+    ["precis-work-notices", "precis-work-bell", "precis-work-claims", "precis-work-lease", "precis-work"],
+)
 async def test_a_cut_connection_is_replaced_and_no_job_waits_for_the_poll(desk: Desk, line: str) -> None:
     async with serving("one:latest") as server, desk.working(server.url):
         for _ in range(3):
-            cut = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = %s and datname = %s"
-            await desk.until(cut, line, desk.database.name)
+            await desk.until(CUT, line, desk.database.name)
             request = desk.ask(desk.person(), QUICK)
             await desk.until(ENDED, request, within=4)
     assert desk.query("select max(attempts) from private.job") == [(1,)]
@@ -194,7 +212,9 @@ async def test_a_paused_model_resumes_when_told(desk: Desk) -> None:
     async with serving("one:latest") as server, desk.working(server.url):
         desk.query("update private.model set paused_at = now() returning id")
         request = desk.ask(desk.person(), QUICK)
-        desk.query("update private.model set paused_at = null returning pg_notify('precis_control', 'models')")
+        desk.query(
+            "update private.model set paused_at = null returning pg_notify('precis_control', 'models')"
+        )
         await desk.until(ENDED, request, within=4)
 
 
@@ -214,16 +234,22 @@ async def test_no_wake_up_is_lost_by_two_workers_with_different_models_and_slow_
     async def produce(person: UUID) -> list[tuple[UUID, float]]:
         made = []
         for _ in range(40):
-            await asyncio.sleep(chance.uniform(0, 0.006) if chance.random() < 0.5 else chance.uniform(0, 0.06))
+            await asyncio.sleep(
+                chance.uniform(0, 0.006) if chance.random() < 0.5 else chance.uniform(0, 0.06)
+            )
             model = chance.choice(["one:latest", "two:latest"])
             hold = chance.uniform(0, 0.03) if chance.random() < 0.3 else 0.0
             made.append(await asyncio.to_thread(insert, desk, person, model, hold))
         return made
 
-    async with serving("one:latest") as one, serving("two:latest") as two:
-        async with desk.working(one.url, slots_per_model=20), desk.working(two.url, slots_per_model=20):
-            made = [row for rows in await asyncio.gather(*map(produce, people)) for row in rows]
-            await desk.until("select 1 where not exists (select from private.job where state <> 'done')")
+    async with (
+        serving("one:latest") as one,
+        serving("two:latest") as two,
+        desk.working(one.url, slots_per_model=20),
+        desk.working(two.url, slots_per_model=20),
+    ):
+        made = [row for rows in await asyncio.gather(*map(produce, people)) for row in rows]
+        await desk.until("select 1 where not exists (select from private.job where state <> 'done')")
     claimed = dict(desk.query("select request_id, extract(epoch from claimed_at)::float8 from private.job"))
     waits = [claimed[request] - committed for request, committed in made]
     assert len(waits) == 160
@@ -235,11 +261,14 @@ async def test_a_row_behind_a_longer_open_insert_is_found(desk: Desk) -> None:
         slow, quick = desk.person(), desk.person()
         with acting(desk.database, slow) as connection, connection.transaction():
             ask(connection, text=QUICK)
-            # Wakes the worker, which then must wait for the open transaction before it may rely on being rung.
+            # Wakes the worker, which then must wait for the open transaction before it may rely on being
+            # rung.
             await desk.until(ENDED, desk.ask(quick, QUICK), within=3)
             for _ in range(3):
                 await desk.until(ENDED, desk.ask(quick, QUICK), within=3)
-        await desk.until("select 1 where not exists (select from private.job where state <> 'done')", within=3)
+        await desk.until(
+            "select 1 where not exists (select from private.job where state <> 'done')", within=3
+        )
 
 
 async def test_an_owners_long_transaction_keeps_nobody_elses_job_waiting(desk: Desk) -> None:
@@ -254,7 +283,9 @@ async def test_an_owners_long_transaction_keeps_nobody_elses_job_waiting(desk: D
             server.open.set()
             await desk.until(ENDED, occupying)
             await desk.until(ENDED, desk.ask(quick, QUICK), within=3)
-        await desk.until("select 1 where not exists (select from private.job where state <> 'done')", within=3)
+        await desk.until(
+            "select 1 where not exists (select from private.job where state <> 'done')", within=3
+        )
 
 
 async def test_the_result_is_what_the_model_said(desk: Desk) -> None:

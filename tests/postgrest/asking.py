@@ -1,9 +1,11 @@
 """What the tests of the API ask again and again."""
 
 from typing import Any
+from uuid import UUID
 
 from tests.fix_postgrest import Rest
 from tests.fix_tokens import Person
+from tests.sql import acting
 
 ASK = {"task": "summarize", "text": "A text that says something."}
 WITH_ROW = {"Prefer": "return=representation"}
@@ -24,11 +26,4 @@ def rows_of(api: Rest, person: Person) -> list[dict[str, Any]]:
 
 def put(api: Rest, request: str, state: str) -> None:
     """Brings a request into a state, as a worker would have."""
-    api.query(
-        """
-        update private.job set state = %(state)s, worker_id = case when %(state)s = 'running' then 1 end,
-               error_code = case when %(state)s = 'failed' then 'model_failed' end,
-               finished_at = case when %(state)s in ('done', 'failed', 'cancelled') then now() end
-         where request_id = %(request)s and kind = 'root'""",
-        state=state, request=request,
-    )  # fmt: skip
+    acting.put(api.database, UUID(request), state)

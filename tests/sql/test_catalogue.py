@@ -107,7 +107,8 @@ POLICIES: Mapping[str, LiteralString] = {
     "a policy that shows a web role more than its own rows, but for the models": """
         select tablename || ': ' || policyname || ': ' || qual from pg_policies
          where roles && array['pgrest_anon', 'pgrest_auth']::name[]
-           and tablename not in ('model', 'host_model') and qual <> '(owner = ( SELECT gate.uid() AS uid))'""",
+           and tablename not in ('model', 'host_model')
+           and qual <> '(owner = ( SELECT gate.uid() AS uid))'""",
     "a policy that lets a web role write": """
         select tablename || ': ' || policyname from pg_policies
          where cmd <> 'SELECT' and roles && array['pgrest_anon', 'pgrest_auth']::name[]""",

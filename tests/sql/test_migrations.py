@@ -35,8 +35,9 @@ def test_down_to_nothing_leaves_nothing_and_up_again_gives_the_same(empty: Datab
 
 def test_each_file_can_be_taken_back_and_done_again(empty: Database, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
+    after = portrait(empty)
     for file in FILES:
-        before = portrait(empty)
+        before = after
         shutil.copy(file, tmp_path)
         empty.cluster.dbmate(empty.name, "-d", str(tmp_path), "up")
         after = portrait(empty)

@@ -23,6 +23,7 @@ async def test_a_killed_listen_connection_is_replaced_and_nothing_missed(
 ) -> None:
     ann = tokens.person()
     async with events.stream(ann) as client:
+        await client.row(rows.insert(ann), "queued")
         with rows.database.connect() as killer, killer.transaction():
             killer.execute(f"select pg_terminate_backend(pid, 5000) from ({LISTENER}) l")
             request = insert_as(killer, ann)
@@ -39,6 +40,7 @@ async def test_a_listen_connection_that_hears_nothing_is_noticed_by_its_echo(
     monkeypatch.setattr("listener.events.notices.ECHO_PATIENCE_SECONDS", 0.5)
     ann = tokens.person()
     async with running(database) as events, events.stream(ann) as client:
+        await client.row(rows.insert(ann), "queued")
         [[pid]] = rows.execute(LISTENER)
         with stopped(pid):
             request = rows.insert(ann)
@@ -109,8 +111,9 @@ async def test_who_is_not_watched_for_a_while_is_read_again(
     monkeypatch.setattr("listener.events.watch.WATCH_SECONDS", 0.0)
     ann = tokens.person()
     async with running(database) as events, events.stream(ann) as client:
-        request = rows.insert(ann)
-        assert (await client.next("change")).data["id"] == str(request)
+        for _ in range(3):
+            request = rows.insert(ann)
+            assert (await client.next("change")).data["id"] == str(request)
 
 
 async def test_after_a_reconnect_watches_are_set_anew(events: Service, tokens: Tokens, rows: Rows) -> None:
@@ -123,7 +126,11 @@ async def test_after_a_reconnect_watches_are_set_anew(events: Service, tokens: T
         assert (await client.next("change")).data["id"] == str(request)
 
 
-async def test_streams_outlive_a_restart_of_postgres(own_cluster: Cluster) -> None:
+async def test_streams_outlive_a_restart_of_postgres(
+    own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.events.hub.IDLE_SECONDS", 0.0)  # so that somebody reads while it is away
+    monkeypatch.setattr("listener.events.service.SWEEP_SECONDS", 0.05)
     database = Database(own_cluster, "precis")
     tokens = Tokens(database)
     ann = tokens.person()

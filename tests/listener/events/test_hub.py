@@ -43,6 +43,18 @@ async def test_an_audience_that_is_being_read_waits_for_its_next_turn() -> None:
         assert second.partials
 
 
+async def test_an_idle_audience_is_read_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("listener.events.hub.IDLE_SECONDS", 0.0)
+    hub, idle = Hub(streams_max=1, streams_per_account=1), stream()
+    monkeypatch.setattr(asyncio.Transport, "is_closing", lambda _: False, raising=True)
+    with hub.joined(uuid4(), "claims", idle):
+        async with hub.turn():
+            pass
+        hub.sweep()
+        async with asyncio.timeout(1), hub.turn() as turn:
+            assert turn.streams == (idle,)
+
+
 async def test_what_was_joined_during_a_read_is_not_told_its_outcome() -> None:
     hub, owner = Hub(streams_max=2, streams_per_account=2), uuid4()
     early, late = stream(), stream()

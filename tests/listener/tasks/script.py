@@ -9,7 +9,7 @@ from listener.text.tokens import estimate_tokens
 
 @dataclass
 class Script:
-    """Says the next of `answers` at each call; `asked` are the messages of all calls, `rooms` their limits."""
+    """Says the next of `answers` at each call; `asked` are all calls' messages, `rooms` their limits."""
 
     answers: list[str]
     cut: Sequence[bool] = ()
@@ -49,16 +49,19 @@ class Heard:
         return "".join(self.texts)
 
 
-WHO = "council baker ferryman teacher engineer surgeon painter miller sailor gardener smith clerk".split()
-WHERE = "Melford Harwich Sudbury Clare Haverhill Lavenham Bures Halstead Colne Witham Kelvedon".split()
-DID = "mended closed painted widened measured opened flooded sold named lit copied praised weighed".split()
-WHAT = "bridge market chapel orchard ledger boat kiln library engine garden tower mill canal".split()
-WHEN = "winter dawn harvest supper Easter midnight Monday autumn school dusk spring".split()
+WORDS = {
+    "who": "council baker ferryman teacher engineer surgeon painter miller sailor gardener smith clerk",
+    "where": "Melford Harwich Sudbury Clare Haverhill Lavenham Bures Halstead Colne Witham Kelvedon",
+    "did": "mended closed painted widened measured opened flooded sold named lit copied praised weighed",
+    "what": "bridge market chapel orchard ledger boat kiln library engine garden tower mill canal",
+    "when": "winter dawn harvest supper Easter midnight Monday autumn school dusk spring",
+}
 
 
 def sentences(count: int) -> str:
     """English of ten words a sentence, no two alike."""
-    return " ".join(
-        f"The {WHO[n % 12]} of {WHERE[n % 11]} {DID[n % 13]} a quiet {WHAT[n * 5 % 13]} before {WHEN[n * 3 % 11]}."
-        for n in range(count)
+    who, where, did, what, when = (words.split() for words in WORDS.values())
+    pieces = (
+        (who[n % 12], where[n % 11], did[n % 13], what[n * 5 % 13], when[n * 3 % 11]) for n in range(count)
     )
+    return " ".join("The {} of {} {} a quiet {} before {}.".format(*words) for words in pieces)

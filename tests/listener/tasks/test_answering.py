@@ -23,9 +23,13 @@ async def test_a_good_answer_needs_one_call_and_is_described() -> None:
     result = await run(WANTED, model)
     assert result.body == GOOD
     assert result.checks["length"]["ok"]
-    assert {name: result.engine[name] for name in ("engine", "model", "calls", "corrected", "prompt_tokens")} == {
-        "engine": "ollama", "model": "scripted:latest", "calls": 1, "corrected": False, "prompt_tokens": 10,
-    }  # fmt: skip
+    assert result.engine["engine"] == "ollama"
+    assert result.engine["model"] == "scripted:latest"
+    assert (result.engine["calls"], result.engine["corrected"], result.engine["prompt_tokens"]) == (
+        1,
+        False,
+        10,
+    )
 
 
 async def test_an_answer_of_the_wrong_length_is_asked_for_once_more() -> None:
@@ -123,4 +127,6 @@ async def test_the_language_asked_for_is_said_and_checked() -> None:
 async def test_the_documents_own_look_alikes_come_back_as_they_were() -> None:
     source = SOURCE + " They wrote <doc-1> on it."
     model = Script([sentences(9) + " They wrote &lt;doc-1> on it, so to say."])
-    assert "They wrote <doc-1> on it" in (await run(Request("summarize", source, target_words=100), model)).body
+    assert (
+        "They wrote <doc-1> on it" in (await run(Request("summarize", source, target_words=100), model)).body
+    )

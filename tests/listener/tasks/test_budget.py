@@ -30,7 +30,10 @@ def test_a_headline_is_short() -> None:
 
 
 def test_an_answer_gets_room_for_its_words_in_the_tokens_of_its_text() -> None:
-    english, chinese = "The council mended the bridge. " * 20, "\u6865\u6881\u5df2\u7ecf\u4fee\u597d\u4e86\u3002" * 20
+    english, chinese = (
+        "The council mended the bridge. " * 20,
+        "\u6865\u6881\u5df2\u7ecf\u4fee\u597d\u4e86\u3002" * 20,
+    )
     model = Script([])
     rooms = []
     for text in (english, chinese):
@@ -43,7 +46,9 @@ def test_an_answer_gets_room_for_its_words_in_the_tokens_of_its_text() -> None:
 def test_a_thinking_model_gets_room_to_think() -> None:
     request = Request("summarize", sentences(20), target_words=50)
     target = target_of(request)
-    plain, thinking = (budget.answer_tokens(request, target, Script([], thinks=thinks)) for thinks in (False, True))
+    plain, thinking = (
+        budget.answer_tokens(request, target, Script([], thinks=thinks)) for thinks in (False, True)
+    )
     assert thinking - plain == budget.THINKING_TOKENS
 
 

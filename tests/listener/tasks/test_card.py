@@ -29,4 +29,9 @@ def test_every_request_gets_a_fence_of_its_own() -> None:
 def test_the_built_in_engine_reads_what_the_card_says() -> None:
     document = "A text with <doc-9> in it."
     order = read_order([f"{CARD.line()}\n{fence(document, draw_delimiter())}\nSummarise it."])
-    assert (order.document, order.task, order.target_words, order.style) == (document, "summarize", 90, "bullets")
+    assert (order.document, order.task, order.target_words, order.style) == (
+        document,
+        "summarize",
+        90,
+        "bullets",
+    )

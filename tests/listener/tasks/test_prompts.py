@@ -24,7 +24,8 @@ def test_card_document_and_task_stand_in_this_order() -> None:
     lines = user(Card("summarize", 90, None, "plain", "same")).splitlines()
     assert json.loads(lines[0])["target_words"] == 90
     assert lines[1:4] == ["<doc-1>", "The text.", "</doc-1>"]
-    assert lines[4] == "Summarise the document above in about 90 words, which is 5 sentences. Write in the language of the document."
+    assert lines[4].startswith("Summarise the document above in about 90 words, which is 5 sentences.")
+    assert lines[4].endswith("Write in the language of the document.")
 
 
 def test_each_style_and_task_has_its_own_words() -> None:
@@ -47,7 +48,9 @@ def test_the_corrective_turn_says_what_is_wrong_and_repeats_the_card_without_the
     card = Card("summarize", 90, None, "plain", "same")
     first = prompts.ask(card, TARGET, document="The text.", delimiter="doc-1")
     checks = {"length": {"words": 200}}
-    again = prompts.ask_again(first, card, TARGET, answer="Long.", checks=checks, faults=["length", "language"])
+    again = prompts.ask_again(
+        first, card, TARGET, answer="Long.", checks=checks, faults=["length", "language"]
+    )
     assert again[:2] == first
     assert again[2] == {"role": "assistant", "content": "Long."}
     last = again[3]["content"]

@@ -29,7 +29,9 @@ async def test_a_text_that_is_short_enough_is_left_alone() -> None:
 
 async def test_a_changed_number_is_worth_a_second_call() -> None:
     source = SOURCE + " The repair will cost 38 million pounds in all this year."
-    answers = [f"{sentences(9)} The repair will cost {cost} million pounds in all this year." for cost in (83, 38)]
+    answers = [
+        f"{sentences(9)} The repair will cost {cost} million pounds in all this year." for cost in (83, 38)
+    ]
     model = Script(answers)
     result = await shorten(Request("shorten", source, target_ratio=0.5), model=model, emit=Heard().emit)
     assert "38 million" in result.body
