@@ -25,6 +25,7 @@ from listener.notices import Notices
 from listener.partials import Partials
 from listener.settings import WorkSettings
 from listener.sweeper import Sweeper
+from listener.text.language import warm_up
 from listener.worker import LOCK_TIMEOUT, Worker
 
 NAME = "precis-work"
@@ -38,6 +39,7 @@ async def main(lifecycle: Lifecycle, settings: WorkSettings) -> None:
     """Work until told to stop, then drain."""
     async with AsyncExitStack() as stack:
         parts = await _open(stack, settings)
+        await asyncio.to_thread(warm_up)  # or the first answer's checks would wait for it
         await parts.lease.register()
         async with asyncio.TaskGroup() as group:
             sides = [group.create_task(run(), name=name) for name, run in parts.sides.items()]

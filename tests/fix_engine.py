@@ -42,7 +42,7 @@ class ModelServer:
             write_whole(self.file, "[]")
 
     def _fresh(self, rule: Mapping[str, Any]) -> dict[str, Any]:
-        """The engine remembers how often it applied a rule: one that another test told differs in microseconds."""
+        """The engine remembers how often it applied a rule: another test's differs by microseconds."""
         return {"match": {}} | dict(rule) | {"seconds": rule.get("seconds", 0.0) + next(self.told) / 1e6}
 
 

@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: a throw-away cluster per test process, a migrated template, a clone per test.
 
-`database` is such a clone; `database.url("listener")` connects as that role. `PRECIS_TEST_POSTGRES` chooses the major
-version (18 from the wheel, 15 from the system's packages).
+`database` is such a clone; `database.url("listener")` connects as that role. `PRECIS_TEST_POSTGRES` chooses
+the major version (18 from the wheel, 15 from the system's packages).
 """
 
 import contextlib
@@ -25,7 +25,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DBMATE = Path(sys.executable).parent / "dbmate"
 DEFAULT_VERSION = os.environ.get("PRECIS_TEST_POSTGRES", "18")
-# Durable like production, but without waiting for the disk; short leases of locks so that a hung test says so.
+# As in production, but without waiting for the disk.
 SERVER_OPTIONS = ("-c", "fsync=off", "-c", "max_connections=200", "-c", "listen_addresses=127.0.0.1")
 
 
@@ -42,8 +42,8 @@ def bin_dir(version: str) -> Path:
 
 
 def free_port() -> int:
-    """From below the range that Linux hands to outgoing connections, one of which could else take the port between
-    this look and its use. Random by the system: seeds are the same in every test process."""
+    """From below the range that Linux hands to outgoing connections, one of which could else take the port
+    between this look and its use. Random by the system: seeds are the same in every test process."""
     while True:
         port = random.SystemRandom().randrange(10_000, 20_000)
         with socket.socket() as probe:
@@ -79,18 +79,42 @@ class Cluster:
         user = server_user()
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
         subprocess.run(
-            [self.bin / command[0], *command[1:]], check=True, capture_output=True, cwd=self.folder, **identity
+            [self.bin / command[0], *command[1:]],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            **identity,
         )
 
     def start(self) -> None:
-        settings = " ".join([*self.options, "-c", f"unix_socket_directories={self.folder}", "-p", str(self.port)])
-        self.run("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", settings, "-w", "start")
+        settings = " ".join(
+            [*self.options, "-c", f"unix_socket_directories={self.folder}", "-p", str(self.port)]
+        )
+        self.run(
+            "pg_ctl",
+            "-D",
+            str(self.folder / "data"),
+            "-l",
+            str(self.folder / "log"),
+            "-o",
+            settings,
+            "-w",
+            "start",
+        )
 
     def stop(self, mode: str = "fast") -> None:
         self.run("pg_ctl", "-D", str(self.folder / "data"), "-m", mode, "-w", "stop")
 
     def psql(self, database: str, *arguments: str) -> str:
-        command = [self.bin / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", self.url("postgres", database), *arguments]
+        command = [
+            self.bin / "psql",
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            self.url("postgres", database),
+            *arguments,
+        ]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def dbmate(self, database: str, *arguments: str) -> str:
@@ -127,7 +151,9 @@ class Database:
 
 
 @contextlib.contextmanager
-def running_cluster(version: str = DEFAULT_VERSION, *, options: tuple[str, ...] = SERVER_OPTIONS) -> Iterator[Cluster]:
+def running_cluster(
+    version: str = DEFAULT_VERSION, *, options: tuple[str, ...] = SERVER_OPTIONS
+) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="precis-pg-", dir="/tmp"))
     user = server_user()
     if user:

@@ -15,10 +15,11 @@ from prometheus_client import Counter, Gauge
 
 from listener.events.stream import Ending, Stream
 
-# An audience is read at most every INTERVAL on average, but a few times in a row at once: a request that is
-# queued, runs and ends within a moment is not held up for the sake of one that changes all the time.
-READ_INTERVAL_SECONDS: Final = 0.1
-READS_AT_ONCE: Final = 8
+# An audience is read at most every INTERVAL on average, a few times in a row at once: a request that is
+# queued, runs and ends within a moment is not held up. Only where others wait, busy ones are read rarely.
+READ_INTERVAL_SECONDS: Final = 0.01
+CROWDED_INTERVAL_SECONDS: Final = 0.1
+READS_AT_ONCE: Final = 10
 IDLE_SECONDS: Final = 50.0  # so often the gate is asked about streams where nothing happens
 
 CONNECTIONS = Gauge("precis_events_connections", "Open streams.")
@@ -191,7 +192,8 @@ class Hub:
         audience.busy = True
         loop = asyncio.get_running_loop()
         earliest = loop.time() - READS_AT_ONCE * READ_INTERVAL_SECONDS
-        audience.due_at = max(audience.due_at, earliest) + READ_INTERVAL_SECONDS
+        interval = READ_INTERVAL_SECONDS if self._waiting.empty() else CROWDED_INTERVAL_SECONDS
+        audience.due_at = max(audience.due_at, earliest) + interval
         if audience.due_at <= loop.time():
             self._waiting.put_nowait(audience)
         else:

@@ -90,8 +90,8 @@ class Notices:
         USAGE.set(await connection.fetchval(QUEUE_USAGE))
         await connection.add_listener(EVENTS, self._hear_event)
         await connection.add_listener(PARTIALS, self._hear_partials)
-        # Whatever was said before was said to nobody, and this may be another server than before: all watches are
-        # set anew, and with that everybody is read again.
+        # Whatever was said before was said to nobody, and this may be another server than before: all watches
+        # are set anew, and with that everybody is read again.
         self._watches.distrust()
         self.listening.set()
         log.info("notices.listening")

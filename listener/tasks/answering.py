@@ -130,7 +130,9 @@ class Work:
 
     async def draft(self, messages: Sequence[Message], room: int, emit: Emit | None = None) -> Draft:
         """One call, cleaned and measured."""
-        ear = Ear(Cleaner(delimiter=self.delimiter, source=self.request.text), emit, self._characters())
+        source = self.request.text
+        cleaner = Cleaner(delimiter=self.delimiter, source=source)
+        ear = Ear(cleaner, emit, self._characters(), source)
         said = await self.model.chat(messages, answer_tokens=room, hear=ear.hear)
         text = ear.finish()
         # Counting a megabyte takes a while, and the loop has a lease to renew.
@@ -179,6 +181,7 @@ class Ear:
     cleaner: Cleaner
     emit: Emit | None
     expected_characters: float
+    source: str  # what repeats itself there may do so here
     _published: int = 0
     _tail: str = ""
     _unlooked: int = 0
@@ -191,7 +194,7 @@ class Ear:
         if self._unlooked < LOOK_EACH_CHARACTERS:
             return
         self._unlooked = 0
-        if looping(self._tail):
+        if looping(self._tail, source=self.source):
             message = "The model began to repeat itself without end; it is tried again by itself."
             raise TransientError("answer_loops", message)
 

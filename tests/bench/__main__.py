@@ -48,6 +48,7 @@ def measure(stack: Stack, chosen: tuple[str, ...]) -> Iterator[Figure]:
         yield from pickup.measure(stack, account(stack.database))
     if "roundtrip" in chosen:
         yield from asyncio.run(roundtrip.measure(stack))
+        yield from memory.measure_used(stack)
     if "inserts" in chosen:
         with every_slot_busy(stack):
             yield from inserts.measure(stack.database, stack.folder)

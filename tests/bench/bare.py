@@ -17,17 +17,19 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-# One table where a row is its own answer (`bare_echo`), one that is a queue, one that is a queue through the API.
+# A queue; a table of the API whose rows are answered by themselves; and one that is a queue behind the API.
 SCHEMA = """
 create function public.ring_bare() returns trigger language plpgsql as
   $$ begin perform pg_notify(tg_argv[0], new.id::text); return null; end $$;
 
 create table private.bare_job (id int primary key, state text not null default 'ready');
 create index bare_job_ready_idx on private.bare_job (id) where state = 'ready';
-create trigger rings after insert on private.bare_job for each row execute function public.ring_bare('bare_job');
+create trigger rings after insert on private.bare_job
+  for each row execute function public.ring_bare('bare_job');
 
 create table public.bare_echo (id uuid primary key default gen_random_uuid(), text text not null);
-create trigger rings after insert on public.bare_echo for each row execute function public.ring_bare('bare_echo');
+create trigger rings after insert on public.bare_echo
+  for each row execute function public.ring_bare('bare_echo');
 
 create table public.bare_queue (
   id uuid primary key default gen_random_uuid(), text text not null, state text not null default 'ready',

@@ -10,7 +10,7 @@ from tests.bench.figures import Figure, at_least, median, shown
 from tests.fix_postgres import Database
 
 CLIENTS = (16, 32)
-ROUNDS = 5
+ROUNDS = 7
 ROUND_SECONDS = 2
 ACCOUNTS = 400
 GOAL_SHARE = 85.0

@@ -9,6 +9,11 @@ GOAL_MB = 80.0
 WITH_GOAL = ("listener work", "authsvc")
 
 
+def measure_used(stack: Stack) -> list[Figure]:
+    """Of the worker once it has worked: what tells languages apart is loaded at its first use."""
+    return [shown("memory of listener work after its first requests", resident(stack.work.pid) / 1e6, "MB")]
+
+
 def measure(stack: Stack) -> list[Figure]:
     """Resident memory of each of our parts, soon after it became ready."""
     figures = []

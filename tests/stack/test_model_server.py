@@ -62,11 +62,14 @@ async def test_a_request_ends_at_once_with_a_reason_if_the_model_server(
 
 async def test_a_model_that_repeats_itself_is_stopped_and_asked_again(stack: Stack) -> None:
     async with stack.sign_up() as ada, ada.watch() as events:
+        closed = stack.cancelled_calls()
         with stack.faults({"match": {}, "times": 1, "fault": "repeat_loop"}):
             request = (await ada.insert(story(20), target_words=80))["id"]
             row = await events.state(request, "done", "failed")
     assert row["state"] == "done", row
     assert row["checks"]["repetition"]["ok"] is True
+    assert stack.cancelled_calls() == closed + 1
+    assert stack.query(ACCEPTED, request) == [(True, True)]
 
 
 async def test_a_request_waits_for_a_model_server_that_refuses_connections(breakable_stack: Stack) -> None:

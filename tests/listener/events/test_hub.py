@@ -1,7 +1,7 @@
 """Who is read when: quickly at first, never by two at once, and not too often."""
 
 import asyncio
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -16,7 +16,10 @@ def stream(request: object = None) -> Stream:
     return Stream(asyncio.Transport(), Position("", 0), Wish(request))  # type: ignore[arg-type]
 
 
-async def test_a_few_reads_follow_at_once_and_the_next_ones_are_spread() -> None:
+async def test_a_few_reads_follow_at_once_and_the_next_ones_are_spread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "READ_INTERVAL_SECONDS", 0.2)
     hub, owner = Hub(streams_max=1, streams_per_account=1), uuid4()
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -82,3 +85,14 @@ def test_an_audience_reads_text_from_where_the_last_of_its_streams_is() -> None:
     assert set(audience.seen([everything, one])) == {(wanted_by_one, 1, 7)}
     one.partials.seen = {shared: Seen(2, 3, 30)}
     assert set(audience.seen([everything, one])) == {(shared, 2, 3), (wanted_by_one, 1, 7)}
+
+
+async def test_where_others_wait_a_busy_audience_is_read_rarely() -> None:
+    hub, busy, other = Hub(streams_max=2, streams_per_account=2), uuid4(), uuid4()
+    times: dict[UUID, list[float]] = {busy: [], other: []}
+    with hub.joined(busy, "claims", stream()), hub.joined(other, "claims", stream()):
+        while len(times[busy]) < 3:
+            async with hub.turn() as turn:
+                times[turn.audience.owner].append(asyncio.get_running_loop().time())
+                hub.mark(turn.audience.owner, partials=False)
+    assert times[busy][-1] - times[busy][0] >= module.CROWDED_INTERVAL_SECONDS

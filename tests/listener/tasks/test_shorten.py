@@ -36,3 +36,11 @@ async def test_a_changed_number_is_worth_a_second_call() -> None:
     result = await shorten(Request("shorten", source, target_ratio=0.5), model=model, emit=Heard().emit)
     assert "38 million" in result.body
     assert "does not say 83" in model.asked[1][-1]["content"]
+
+
+async def test_a_table_that_repeats_itself_is_no_loop() -> None:
+    table = "\n".join("| gauge | open | closed | open | closed | steady |" for _ in range(60))
+    model = Script([f"{sentences(8)}\n\n{table}"])
+    request = Request("shorten", f"{SOURCE}\n\n{table}", target_ratio=0.7)
+    result = await shorten(request, model=model, emit=Heard().emit)
+    assert table in result.body
