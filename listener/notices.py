@@ -125,7 +125,6 @@ class Notices:
             RINGS.inc()
             self._ear.rung()
         elif str(payload).startswith(ECHO):
-            if payload == self._token:
-                self._echo.set()
+            self._ear.told(str(payload))
         else:
             self._ear.told(str(payload))

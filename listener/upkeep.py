@@ -94,7 +94,7 @@ due as materialized (
    order by j.run_at limit $2 for no key update of j skip locked),
 moved as (
   update private.job j
-     set run_at = null, tag = private.requeue_tag(j.model_id, j.priority),
+     set run_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority),
          updated_at = clock_timestamp()
    where j.id = any (array(select id from due)) returning j.id)
 select count(*)::int, (select private.ring() from moved limit 1) from moved

@@ -141,6 +141,20 @@ async def test_a_row_too_large_for_an_event_is_fetched() -> None:
     assert await seen(streams(*chunks), answers("running", "done")) == ["running", "done"]
 
 
+async def test_a_row_that_came_without_its_long_result_is_fetched() -> None:
+    cut = {"id": ID, "kind": "request", "row": {**row("done"), "result": None}, "truncated": True}
+    rows = [row("running"), {**row("done", 2), "result": "long"}]
+
+    async def requests(_: web.Request) -> web.Response:
+        return web.json_response([rows.pop(0)])
+
+    async with follower(streams(event("change", cut)), requests) as following, asyncio.timeout(10):
+        await following.open()
+        last = [update async for update in following.updates({ID})][-1]
+    assert isinstance(last, Changed)
+    assert last.row["result"] == "long"
+
+
 async def test_a_request_that_was_deleted_ends_the_watch() -> None:
     assert await seen(streams(event("tombstone", {"id": ID, "kind": "request"})), answers("running")) == [
         "running"

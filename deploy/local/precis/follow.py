@@ -101,7 +101,7 @@ class Follower:
         try:
             async for event, data in messages(self._stream.content):
                 if event == "change" and data.get("id") in pending:
-                    for row in [data["row"]] if data.get("row") else await self.client.fetch({data["id"]}):
+                    for row in await self._whole(data):
                         if self._is_news(row, pending):
                             yield Changed(row)
                 elif event == "partial" and data.get("id") in pending:
@@ -115,6 +115,12 @@ class Follower:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             pass
         self.close()
+
+    async def _whole(self, change: Row) -> list[Row]:
+        """The row of a change; one too long for an event comes without its result, and is asked for."""
+        if change.get("row") and not change.get("truncated"):
+            return [change["row"]]
+        return await self.client.fetch({change["id"]})
 
     def _is_news(self, row: Row, pending: set[str]) -> bool:
         """Events and answers cross each other: what is older than the last thing seen is not told again."""

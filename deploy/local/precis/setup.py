@@ -39,6 +39,8 @@ URLS = {  # what follows from where a part listens
     ("authsvc", "public_url"): ("authsvc", "listen"),
     ("authsvc", "postgrest_url"): ("postgrest", "listen"),
 }
+# Every run of the terminal client is a log-in from this machine's one address.
+LOGINS = {("authsvc", "logins_per_minute"): 600, ("authsvc", "logins_per_hour"): 6000}
 HEADER = """\
 # Written by `precis setup` for this machine. It holds secrets: keep it private.
 # Every setting, with a sentence: config.default.toml
@@ -97,6 +99,8 @@ def plan(current: Sections, postgres_url: str, ports: Iterator[int]) -> dict[tup
         wanted[path] = _url(_get(current, *path), str(wanted[listen]))
     wanted["authsvc", "master_key"] = _get(current, "authsvc", "master_key") or _random_key()
     wanted["local", "demo_password"] = _get(current, "local", "demo_password") or secrets.token_urlsafe(12)
+    for path, most in LOGINS.items():
+        wanted[path] = _get(current, *path) or most
     wanted["log", "format"] = _get(current, "log", "format") or "console"
     return {path: value for path, value in wanted.items() if _get(current, *path) != value}
 
