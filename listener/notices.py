@@ -125,6 +125,7 @@ class Notices:
             RINGS.inc()
             self._ear.rung()
         elif str(payload).startswith(ECHO):
-            self._ear.told(str(payload))
+            if payload == self._token:
+                self._echo.set()
         else:
             self._ear.told(str(payload))

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.fix_postgres import free_port
-from tests.fix_stack import Part, write_whole
+from tests.part import Part, write_whole
 
 MODEL = "extractive:latest"
 

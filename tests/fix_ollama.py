@@ -190,7 +190,7 @@ def running_ollama() -> Iterator[Ollama]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # tests add models to theirs
 def ollama() -> Iterator[Ollama]:
     with running_ollama() as server:
         yield server

@@ -17,8 +17,9 @@ import pytest
 from precis import binary
 
 from tests.fix_postgres import Cluster, Database
-from tests.fix_stack import Part, running_stack
+from tests.fix_stack import running_stack
 from tests.fix_tokens import Tokens
+from tests.part import Part
 
 Header = tuple[str, str]
 Rows = list[dict[str, Any]]

@@ -1,4 +1,4 @@
-"""The parts of a stack as real processes on free ports: each with a health check, each stopped by its pid.
+"""All parts of Precis as real processes on free ports and one database, with a config.toml like any other's.
 
 `stack` is shared by the tests of one test process; `breakable_stack` is the same one, mended after the test.
 """
@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,16 +23,13 @@ import aiohttp
 import psycopg
 import pytest
 from precis import binary, layout, postgrest
-from precis.process import LEASH
 from precis.settings import StackSettings
 
 from chassis.settings import load
 from tests.fix_postgres import ROOT, Cluster, Database, free_port
+from tests.part import LOOK_AGAIN_SECONDS, Part, run, write_whole
 from tests.stack.client import Client
 
-START_SECONDS = 40.0  # two busy cores, five interpreters
-STOP_SECONDS = 20.0
-LOOK_AGAIN_SECONDS = 0.02
 PASSWORD = "velvet harbour quiet nine 42"
 PARTS = ("engine", "authsvc", "postgrest", "listener work", "listener events")
 ROLES = {
@@ -44,100 +40,6 @@ ROLES = {
 }
 
 Sections = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass
-class Part:
-    """One process. Every way a machine can treat it: start, stop, kill, pause, resume."""
-
-    name: str
-    argv: tuple[str, ...]
-    health: str
-    log: Path
-    environ: Mapping[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    def start(self) -> None:
-        """On a leash: it does not outlive a test run that is killed."""
-        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(int(signal.SIGTERM)), "-")
-        with self.log.open("ab") as output:
-            self.process = subprocess.Popen(
-                (*leash, *self.argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=dict(self.environ), cwd=self.log.parent,
-            )  # fmt: skip
-
-    def is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(self.health, timeout=2) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def wait_ready(self, within: float = START_SECONDS) -> None:
-        deadline = time.monotonic() + within
-        while not self.is_ready():
-            assert self.process is not None
-            code = self.process.poll()
-            assert code is None, f"{self.name} has ended with {code}:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"{self.name} is not ready:\n{self.tail()}"
-            time.sleep(LOOK_AGAIN_SECONDS)
-
-    def send(self, number: signal.Signals) -> None:
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def stop(self) -> int:
-        """Ask it to leave, and wait until it has; its exit code."""
-        assert self.process is not None
-        self.send(signal.SIGCONT)
-        self.send(signal.SIGTERM)
-        try:
-            return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(f"{self.name} did not stop:\n{self.tail()}") from None
-
-    def kill(self) -> None:
-        self.send(signal.SIGKILL)
-        assert self.process is not None
-        self.process.wait(STOP_SECONDS)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-        self.wait_ready()
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        self.send(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            self.send(signal.SIGCONT)
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Its log so far: what is JSON of it."""
-        text = self.log.read_text(errors="replace")
-        return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
-
-    def tail(self, count: int = 30) -> str:
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
-
-
-@contextlib.contextmanager
-def run(part: Part) -> Iterator[Part]:
-    """Start it, wait until it is ready, and stop it by its pid on the way out."""
-    part.start()
-    try:
-        part.wait_ready()
-        yield part
-    finally:
-        part.stop()
 
 
 @dataclass
@@ -175,11 +77,10 @@ class Stack:
 
     def stop(self) -> None:
         running = [part for part in self.parts.values() if part.process]
+        for part in running:  # once: a second signal would not let it finish
+            part.ask_to_leave()
         for part in running:
-            part.send(signal.SIGCONT)
-            part.send(signal.SIGTERM)
-        for part in running:
-            part.stop()
+            part.wait()
 
     def mend(self) -> None:
         """All parts as after the start, and nothing left to do."""
@@ -227,7 +128,7 @@ class Stack:
     def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         """As the superuser, past row security."""
         with psycopg.connect(self.database.url(), autocommit=True) as connection:
-            cursor = connection.execute(sql, arguments)  # type: ignore[call-overload]
+            cursor = connection.execute(sql, arguments)
             return list(cursor.fetchall()) if cursor.description else []
 
     def until(self, sql: str, *arguments: object, within: float = 20.0) -> tuple[Any, ...]:
@@ -257,13 +158,6 @@ class Stack:
             assert answer.status in (200, 201), answer
             client.tokens = answer.json
             yield client
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Replaced in one step: who reads it meanwhile never sees half of it."""
-    fresh = file.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(file)
 
 
 def addresses() -> dict[str, dict[str, Any]]:
@@ -338,7 +232,7 @@ def part(stack: Stack, name: str) -> Part:
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("PRECIS_", "PG"))}
     environ["PRECIS_CONFIG"] = str(stack.folder / "config.toml")
     if name == "postgrest":
-        argv = (str(postgrest_binary()), str(render_postgrest(stack)))
+        argv: tuple[str, ...] = (str(postgrest_binary()), str(render_postgrest(stack)))
         health = f"http://{stack.sections[section]['admin_listen']}/ready"
     else:
         program, *arguments = programs[name]

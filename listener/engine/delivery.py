@@ -21,6 +21,12 @@ async def send(request: web.Request, answer: Answer) -> web.StreamResponse:
 
 async def _send_stream(request: web.Request, answer: Answer) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    if not answer.faults:
+        # All is there: records that go out one by one would wake the client for each.
+        records = [*(piece_record(answer.call, text) for text in answer.pieces), _last(answer, "")]
+        await response.prepare(request)
+        await response.write_eof(b"".join(map(encode, records)))
+        return response
     for text in answer.pieces:
         # As with Ollama, not even the headers go out before there is something to say.
         await response.prepare(request)

@@ -54,9 +54,9 @@ async def _serve(turn: Turn, hub: Hub, reader: Reader) -> None:
         return
     after = min(stream.position.n for stream in hungry)
     seen = turn.audience.seen(hungry) if turn.partials else None
-    reading = await reader.read(claims, after=after, seen=seen)
-    for stream in hungry:
-        stream.accept(reading)
+    async with reader.reading(claims, after=after, seen=seen) as reading:
+        for stream in hungry:
+            stream.accept(reading)
     more_pieces = len(reading.pieces) == READ_MAX_PIECES
     if more_pieces or reading.reached < reading.head.n:
         hub.soil(turn.audience, partials=more_pieces)

@@ -52,9 +52,8 @@ class Draft:
 async def answer(request: Request, target: Target, *, model: Model, emit: Emit) -> Result:
     """One checked answer to a request whose text does fit the model. Raises TaskError."""
     work = Work(request, target, model)
-    room = budget.answer_tokens(request, target, model)
-    messages = work.ask()
-    budget.check_fit("\n".join(message["content"] for message in messages), room, model)
+    # Counting a megabyte takes a while, here as below, and the loop has a lease to renew.
+    messages, room = await asyncio.to_thread(work.ask)
     emit("", 0.0)
     first = await work.draft(messages, room, emit)
     if not first.faults:
@@ -71,10 +70,10 @@ async def answer(request: Request, target: Target, *, model: Model, emit: Emit) 
     return describe(work, min(first, second, key=lambda draft: draft.badness), [first, second])
 
 
-def pass_through(request: Request) -> Result:
+async def pass_through(request: Request) -> Result:
     """The text is as short as wanted already: itself, without a call."""
-    report = checks.run(
-        source=request.text, output=request.text, task=request.task, language=request.language
+    report = await asyncio.to_thread(
+        checks.run, source=request.text, output=request.text, task=request.task, language=request.language
     )
     return Result(request.text, report, {"engine": "passthrough", "calls": 0})
 
@@ -107,10 +106,13 @@ class Work:
     model: Model
     delimiter: str = field(default_factory=draw_delimiter)
 
-    def ask(self) -> list[Message]:
-        """The messages of the first turn."""
+    def ask(self) -> tuple[list[Message], int]:
+        """The messages of the first turn, and the tokens its answer may have. Raises PermanentError."""
         card = self._card(self.target.words)
-        return prompts.ask(card, self.target, document=self.request.text, delimiter=self.delimiter)
+        messages = prompts.ask(card, self.target, document=self.request.text, delimiter=self.delimiter)
+        room = budget.answer_tokens(self.request, self.target, self.model)
+        budget.check_fit("\n".join(message["content"] for message in messages), room, self.model)
+        return messages, room
 
     def ask_again(self, messages: Sequence[Message], first: Draft) -> list[Message]:
         """The corrective turn. Its card asks for more, or less, than is wanted, by as much as the model
@@ -135,7 +137,6 @@ class Work:
         ear = Ear(cleaner, emit, self._characters(), source)
         said = await self.model.chat(messages, answer_tokens=room, hear=ear.hear)
         text = ear.finish()
-        # Counting a megabyte takes a while, and the loop has a lease to renew.
         return await asyncio.to_thread(self._measure, said, unescape(text))
 
     def _measure(self, said: Answer, text: str) -> Draft:

@@ -1,6 +1,8 @@
 """Names the language of a text, offline. Says nothing about texts too short to tell."""
 
-import py3langid
+import functools
+
+from listener.text import classifier
 
 MINIMUM_LETTERS = 40  # below that the classifier guesses
 _SAMPLE_CHARACTERS = 6_000
@@ -14,10 +16,15 @@ def detect_language(text: str) -> str | None:
 
 def likely_languages(text: str) -> tuple[str, ...]:
     """The two most likely languages, best first; empty below 40 letters."""
-    sample = _sample(text)
+    return _likely(_sample(text))
+
+
+# One request asks for the language of one text several times over.
+@functools.lru_cache(maxsize=16)
+def _likely(sample: str) -> tuple[str, ...]:
     if sum(map(str.isalpha, sample)) < MINIMUM_LETTERS:
         return ()
-    return tuple(base_language(name) for name, _ in py3langid.rank(sample)[:2])
+    return tuple(base_language(name) for name, _ in classifier.rank(sample)[:2])
 
 
 def base_language(tag: str) -> str:
@@ -28,7 +35,7 @@ def base_language(tag: str) -> str:
 
 def warm_up() -> None:
     """Load the classifier's tables, which takes most of a second, before somebody waits for them."""
-    py3langid.rank("warm up")
+    classifier.rank("warm up")
 
 
 def _sample(text: str) -> str:

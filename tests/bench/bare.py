@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import aiohttp
@@ -132,7 +132,7 @@ def ready() -> None:
     print("ready", flush=True)
 
 
-COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {
+COMMANDS: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
     "claim": claim,
     "work": work,
     "model": model,

@@ -72,7 +72,7 @@ def figures(clients: int, rates: dict[str, list[float]]) -> list[Figure]:
 def pgbench(database: Database, script: Path, clients: int) -> float:
     """Transactions per second."""
     cluster = database.cluster
-    command = [
+    command: list[str | Path] = [
         cluster.bin / "pgbench", "-n", "-f", script,
         "-M", "prepared", "-T", str(ROUND_SECONDS),
         "-c", str(clients), "-j", "1", "-U", "authenticator",

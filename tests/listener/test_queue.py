@@ -36,8 +36,8 @@ async def test_a_claim_brings_the_request_and_counts_the_attempt(desk: Desk) -> 
 
 
 async def test_a_claim_takes_no_more_than_the_free_slots_asked_for_nor_than_are_leased(desk: Desk) -> None:
-    model = await desk.model(slots=3)
-    worker = await desk.worker(model)
+    model = await desk.model(slots=5)
+    worker, _ = await desk.worker(model, slots=3), await desk.worker(model, slots=2)
     desk.ask_many(desk.person(), 10)
     assert len(await worker.claim(model, free=2)) == 2
     assert len(await worker.claim(model, free=50)) == 3
@@ -247,14 +247,14 @@ async def test_a_piece_that_is_written_twice_is_there_once(desk: Desk) -> None:
 async def test_many_pieces_of_watched_owners_fit_into_their_notices(desk: Desk) -> None:
     model = await desk.model()
     worker = await desk.worker(model)
-    for person in [desk.person() for _ in range(51)]:
+    for person in [desk.person() for _ in range(105)]:
         watch(desk, person)
         desk.ask(person)
     jobs = await worker.claim(model)
     with listening(desk.database, "precis_partial") as heard:
         await queue.write_partials(worker.connection, [Piece(job.job_id, 1, 0, "x") for job in jobs], [])
         payloads = heard()
-    assert sum(len(payload.split(",")) for payload in payloads) == 51
+    assert sum(len(payload.split(",")) for payload in payloads) == 105
     assert max(map(len, payloads)) < 8000
 
 

@@ -35,7 +35,7 @@ async def test_a_job_whose_worker_never_comes_back_is_taken_over(desk: Desk) -> 
 
 
 async def test_a_job_that_hangs_past_its_deadline_is_run_again(desk: Desk) -> None:
-    async with serving("one:latest") as server, desk.working(server.url):
+    async with serving("one:latest") as server, desk.working(server.url, first_token_seconds=60.0):
         server.open.clear()
         request = desk.ask(desk.person())
         await desk.until("select from private.job where request_id = %s and state = 'running'", request)

@@ -1,6 +1,7 @@
 """The fair tag: in which order jobs of many people are claimed, and that no tag is ever written below the
 floor."""
 
+import itertools
 import threading
 from uuid import UUID
 
@@ -164,3 +165,15 @@ def test_no_tag_is_written_below_the_floor(way: str, priority: int, common: Data
             "select max(tag) >= 1000000 - private.head_start() from private.job where model_id = %s", [model]
         ).fetchone()
     assert row == (True,)
+
+
+def test_rows_that_are_tried_again_stand_one_step_apart(common: Database) -> None:
+    model, many = some_model(common), sign_up(common)
+    with acting(common, many) as connection:
+        requests = [ask(connection) for _ in range(5)]
+        for request in requests:
+            connection.execute("select public.cancel(%s)", [request])
+        for request in requests:
+            connection.execute("select public.retry(%s)", [request])
+    steps = {later - earlier for earlier, later in itertools.pairwise(tags(common, model))}
+    assert steps == {STEP}

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from tests.fix_stack import LOOK_AGAIN_SECONDS, Stack
+from tests.fix_stack import Stack
+from tests.part import LOOK_AGAIN_SECONDS
 from tests.stack.client import story
 
 pytestmark = pytest.mark.stack

@@ -26,7 +26,7 @@ def own_postgres() -> Iterator[Stack]:
 
 
 def pids(stack: Stack) -> dict[str, tuple[int, int | None]]:
-    return {name: (part.pid, part.process and part.process.poll()) for name, part in stack.parts.items()}
+    return {name: (part.pid, part.code) for name, part in stack.parts.items()}
 
 
 async def test_all_parts_recover_by_themselves_when_postgres_restarts(own_postgres: Stack) -> None:

@@ -10,8 +10,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from authsvc.canary import forge
-from tests.fix_stack import LOOK_AGAIN_SECONDS, Stack
+from tests.fix_stack import Stack
 from tests.fix_tokens import Key
+from tests.part import LOOK_AGAIN_SECONDS
 from tests.stack.client import Answer, Client, story
 
 pytestmark = pytest.mark.stack
@@ -87,7 +88,7 @@ async def test_forged_tokens_are_refused(stack: Stack) -> None:
         published = await ada.auth("GET", "/.well-known/jwks.json")
         kid = published.json["keys"][0]["kid"]
         foreign = jwt.encode(claims_of(ada), Key().private, algorithm="EdDSA", headers={"kid": kid})
-        unsigned = jwt.encode(claims_of(ada), None, algorithm="none")
+        unsigned = jwt.encode(claims_of(ada), "", algorithm="none")
         from_published = forge(claims_of(ada), published.text.encode())
         for token in (foreign, unsigned, from_published, f"{ada.token}x", "x.y.z"):
             answers = await both(ada, token)

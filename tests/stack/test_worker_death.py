@@ -76,7 +76,11 @@ async def test_a_worker_that_wakes_after_its_lease_changes_nothing(breakable_sta
     async with breakable_stack.sign_up() as ada, ada.watch() as events:
         with breakable_stack.faults(VERY_SLOWLY):
             request = await running(breakable_stack, ada)
-            with breakable_stack.work.paused(), breakable_stack.second_worker():
+            with (
+                breakable_stack.work.paused(),
+                breakable_stack.second_worker(),
+                breakable_stack.faults(SLOWLY),
+            ):
                 done = await events.state(request, "done", within=40)
                 first_result = breakable_stack.query("select epoch, body from private.result")
             breakable_stack.work.wait_ready()
