@@ -64,18 +64,25 @@ select (select count(*) from gone), (select pg_notify('precis_control', 'models'
 """
 
 # $1 worker, $2 incarnation, $3 model, $4 hosts, $5 how many. A slot whose worker is gone is free.
+# `free` may lock a slot that somebody has leased since this statement's snapshot: the recheck then sees the
+# slot as it is now, but no worker beside it (it does not look up anti-joined rows anew), and takes it for
+# free. So what has changed since the snapshot is left alone.
 LEASE_SLOTS: LiteralString = """
 with me as materialized (
   select w.id from private.worker w
    where w.id = $1 and w.incarnation = $2 and w.lease_until > clock_timestamp() and not w.draining
      for key share),
 free as materialized (
-  select s.host_id, s.model_id, s.n from private.slot s
+  select s.host_id, s.model_id, s.n, s.worker_id, s.incarnation from private.slot s
    where exists (select from me) and s.model_id = $3 and s.host_id = any ($4)
      and not exists (select from private.worker w where w.id = s.worker_id and w.incarnation = s.incarnation)
-   order by s.n, s.host_id limit $5 for no key update of s skip locked)
-update private.slot s set worker_id = $1, incarnation = $2 from free f
- where (s.host_id, s.model_id, s.n) = (f.host_id, f.model_id, f.n) returning s.host_id, s.model_id, s.n
+   order by s.n, s.host_id limit $5 for no key update of s skip locked),
+unchanged as materialized (
+  select f.host_id, f.model_id, f.n from free f
+    join private.slot s on (s.host_id, s.model_id, s.n) = (f.host_id, f.model_id, f.n)
+   where s.worker_id is not distinct from f.worker_id and s.incarnation is not distinct from f.incarnation)
+update private.slot s set worker_id = $1, incarnation = $2 from unchanged u
+ where (s.host_id, s.model_id, s.n) = (u.host_id, u.model_id, u.n) returning s.host_id, s.model_id, s.n
 """
 
 # $1 worker, $2 incarnation, $3 hosts, $4 models, $5 numbers.

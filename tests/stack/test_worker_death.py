@@ -82,7 +82,9 @@ async def test_a_worker_that_wakes_after_its_lease_changes_nothing(breakable_sta
                 breakable_stack.faults(SLOWLY),
             ):
                 done = await events.state(request, "done", within=40)
-                first_result = breakable_stack.query("select epoch, body from private.result")
+                first_result = breakable_stack.query(
+                    "select epoch, body from private.result where request_id = %s", request
+                )
             breakable_stack.work.wait_ready()
             other = await ada.insert(story(5))
         await events.state(other["id"], "done")

@@ -15,7 +15,9 @@ from tests.fix_tokens import Tokens
 
 pytestmark = pytest.mark.services
 
-LISTENER = "select pid from pg_stat_activity where application_name = 'precis events notices'"
+LISTENER = """
+select pid from pg_stat_activity
+ where application_name = 'precis events notices' and datname = current_database()"""
 
 
 async def test_a_killed_listen_connection_is_replaced_and_nothing_missed(
