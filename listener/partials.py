@@ -17,6 +17,7 @@ from listener import queue
 from listener.lines import passing
 from listener.queue import Piece, Progress
 
+LINGER_SECONDS = 0.03  # before the first piece: an answer that is whole by then needs no preview
 TICK_SECONDS = 0.15
 PROGRESS_SECONDS = 1.0  # between two updates of a job's row
 TROUBLE_SECONDS = 1.0
@@ -83,9 +84,10 @@ class Partials:
             pass
 
     async def run(self) -> None:
-        """Write for ever. The first piece at once, then one statement per tick for all jobs."""
+        """Write for ever. The first piece almost at once, then one statement per tick for all jobs."""
         while True:
             await self._something.wait()
+            await asyncio.sleep(LINGER_SECONDS)
             self._something.clear()
             async with self._writing:
                 written = await self._write()

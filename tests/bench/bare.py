@@ -2,12 +2,13 @@
 
 python -m tests.bench.bare claim DATABASE_URL                         LISTEN, one UPDATE .. SKIP LOCKED
 python -m tests.bench.bare work DATABASE_URL MODEL_URL                the same, a model call, one more UPDATE
-python -m tests.bench.bare model PORT                                 answers at once
+python -m tests.bench.bare model PORT                                 answers at once, as Ollama too
 python -m tests.bench.bare serve DATABASE_URL REST_URL PORT CHANNEL   LISTEN, GET, one server-sent event
 """
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -43,6 +44,9 @@ create trigger tells after update on public.bare_queue
 grant select, insert on public.bare_echo, public.bare_queue to pgrest_auth;
 notify pgrst, 'reload schema';
 """
+# The model that takes no time, and all it ever says.
+INSTANT = "instant"
+FIRST_SENTENCE = re.compile(r"The harbour of port \d+ was closed for \d+ days\.")
 CLAIM = """
 update private.bare_job set state = 'running' where id =
   (select id from private.bare_job where state = 'ready' order by id limit 1 for no key update skip locked)
@@ -80,12 +84,40 @@ async def work(database_url: str, model_url: str) -> None:
 
 
 async def model(port: str) -> None:
-    """A model server that takes no time."""
+    """A model server that takes no time: at / as plain as can be, and behind Ollama's interface."""
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({"text": (await request.json())["text"]})
 
-    await serve_at(port, web.post("/", answer))
+    async def chat(request: web.Request) -> web.Response:
+        said = FIRST_SENTENCE.findall(await request.text())[-1]
+        message = {"role": "assistant", "content": said}
+        records = [
+            {"model": INSTANT, "message": message, "done": False},
+            {"model": INSTANT, "message": message | {"content": ""}, "done": True, "done_reason": "stop",
+             "prompt_eval_count": 300, "eval_count": 12},
+        ]  # fmt: skip
+        lines = "".join(json.dumps(record) + "\n" for record in records)
+        return web.Response(text=lines, content_type="application/x-ndjson")
+
+    def always(value: object) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
+        async def told(_request: web.Request) -> web.Response:
+            return web.json_response(value)
+
+        return told
+
+    shown = {
+        "capabilities": ["completion"],
+        "model_info": {"general.architecture": "bare", "bare.context_length": 8192},
+    }
+    await serve_at(
+        port,
+        web.post("/", answer),
+        web.post("/api/chat", chat),
+        web.get("/api/version", always({"version": "0.0.0"})),
+        web.get("/api/tags", always({"models": [{"name": INSTANT, "model": INSTANT, "digest": "0" * 64}]})),
+        web.post("/api/show", always(shown)),
+    )
 
 
 async def serve(database_url: str, rest_url: str, port: str, channel: str) -> None:
@@ -118,9 +150,9 @@ async def listen(database_url: str, channel: str) -> tuple[asyncpg.Connection, a
     return connection, heard
 
 
-async def serve_at(port: str, route: web.RouteDef) -> None:
+async def serve_at(port: str, *routes: web.RouteDef) -> None:
     app = web.Application()
-    app.add_routes([route])
+    app.add_routes(routes)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", int(port)).start()
