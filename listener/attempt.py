@@ -175,7 +175,7 @@ def _describe(outcome: Outcome | None) -> tuple[str, dict[str, Any]]:
             return "done", {name: result.engine[name] for name in TOLD if name in result.engine}
         case Failed(code):
             return "failed", {"error": code}
-        case Again(code, seconds, counted):
+        case Again(code, _, seconds, counted):
             return "backed_off", {"error": code, "again_in": round(seconds, 2), "counted": counted}
         case HandedBack():
             return "handed_back", {}

@@ -45,6 +45,7 @@ class Again:
     """It may work later."""
 
     code: str
+    message: str
     seconds: float
     counted: bool
 
@@ -66,13 +67,13 @@ def decide(error: TaskError, *, attempts: int, max_attempts: int, refusals: int)
     if isinstance(error, PermanentError):
         return Failed(error.code, error.message)
     if isinstance(error, CapacityError):
-        return Again(error.code, jitter(refusals), counted=False)
+        return Again(error.code, error.message, jitter(refusals), counted=False)
     if attempts >= max_attempts:
         message = error.message.replace(
             " it is tried again by itself.", f" it was tried {attempts} times. Try it later."
         )
         return Failed(error.code, message)
-    return Again(error.code, jitter(attempts), counted=True)
+    return Again(error.code, error.message, jitter(attempts), counted=True)
 
 
 def jitter(tries: int) -> float:
@@ -108,8 +109,10 @@ async def _write_once(connection: Connection, claimed: Claimed, outcome: Outcome
             )
         case Failed(code, message):
             return await queue.fail(connection, job, epoch, code=code, message=message)
-        case Again(_, seconds, counted):
-            return await queue.back_off(connection, job, epoch, seconds=seconds, counted=counted)
+        case Again(code, message, seconds, counted):
+            return await queue.back_off(
+                connection, job, epoch, seconds=seconds, counted=counted, code=code, message=message
+            )
         case HandedBack():
             return bool(await queue.release(connection, [(job, epoch)]))
         case _:

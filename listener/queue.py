@@ -37,7 +37,8 @@ want as materialized (
            where s.worker_id = me.id and s.incarnation = me.incarnation and s.model_id = m.id
            limit w.free) x) as free
     from me cross join unnest($3::int[], $4::int[], $5::bigint[]) w(model_id, free, floor)
-    join private.model m on m.id = w.model_id and m.paused_at is null),
+    join private.model m on m.id = w.model_id and m.paused_at is null
+    join private.queue q on q.only_row and q.paused_at is null),
 pick as materialized (
   select p.id, p.ready_at from want w cross join lateral (
     select j.id, j.updated_at as ready_at from private.job j
@@ -47,16 +48,18 @@ took as (
   update private.job j
      set state = 'running', epoch = j.epoch + 1, attempts = j.attempts + 1, worker_id = $1, progress = 0,
          claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
+         started_at = coalesce(j.started_at, clock_timestamp()), error_code = null, error_message = null,
          deadline_at = clock_timestamp() + make_interval(secs => $6)
    where j.id = any (array(select id from pick))
-  returning j.id, j.epoch, j.attempts, j.model_id, j.request_id,
+  returning j.id, j.epoch, j.attempts, j.model_id, j.request_id, j.claimed_at - j.started_at as tried_for,
             j.tag + j.priority * private.head_start() as reached),
 clock as materialized (
   select setval(w.clock, t.reached)
     from (select model_id, max(reached) as reached from took group by model_id) t
     join want w on w.model_id = t.model_id where t.reached > coalesce(pg_sequence_last_value(w.clock), 0))
 select t.id as job_id, t.epoch, t.attempts, t.model_id, t.reached,
-       extract(epoch from clock_timestamp() - p.ready_at)::float8 as waited_seconds, r.*,
+       extract(epoch from clock_timestamp() - p.ready_at)::float8 as waited_seconds,
+       extract(epoch from t.tried_for)::float8 as tried_seconds, r.*,
        (select count(*) from clock) as clocks_moved  -- asked for, or they would not move
   from took t join pick p on p.id = t.id
  cross join lateral (
@@ -114,14 +117,15 @@ update private.job j
  where j.id = any (array(select id from own)) returning j.id
 """
 
-# $1 job, $2 epoch, $3 seconds to wait, $4 attempts not to be counted. The sweeper makes it ready again.
+# $1 job, $2 epoch, $3 seconds to wait, $4 attempts not to be counted, $5 code, $6 message. The sweeper makes
+# it ready again.
 BACK_OFF: LiteralString = """
 with own as materialized (
   select j.id from private.job j
    where j.id = $1 and j.epoch = $2 and j.worker_id is not null for no key update)
 update private.job j
    set state = 'ready', worker_id = null, deadline_at = null, progress = 0,
-       attempts = greatest(j.attempts - $4, 0),
+       attempts = greatest(j.attempts - $4, 0), error_code = $5, error_message = $6,
        run_at = clock_timestamp() + make_interval(secs => $3), updated_at = clock_timestamp()
  where j.id = any (array(select id from own)) returning j.id
 """
@@ -189,7 +193,8 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job that is now ours under `epoch`, with its request. `reached` is where it moved the clock."""
+    """A job that is now ours under `epoch`, with its request. `reached` is where it moved the clock;
+    `tried_seconds` have gone by since its first claim."""
 
     job_id: int
     epoch: int
@@ -197,6 +202,7 @@ class Claimed:
     model_id: int
     reached: int
     waited_seconds: float
+    tried_seconds: float
     request_id: UUID
     task: str
     text: str | None
@@ -266,9 +272,12 @@ async def fail(connection: Connection, job_id: int, epoch: int, *, code: str, me
     return await connection.fetchval(FAIL, job_id, epoch, code, message) is not None
 
 
-async def back_off(connection: Connection, job_id: int, epoch: int, *, seconds: float, counted: bool) -> bool:
+async def back_off(
+    connection: Connection, job_id: int, epoch: int, *, seconds: float, counted: bool, code: str, message: str
+) -> bool:
     """Queue the job again, not before `seconds` from now; whether it was still ours."""
-    return await connection.fetchval(BACK_OFF, job_id, epoch, seconds, int(not counted)) is not None
+    uncounted = int(not counted)
+    return await connection.fetchval(BACK_OFF, job_id, epoch, seconds, uncounted, code, message) is not None
 
 
 async def release(connection: Connection, claims: Sequence[tuple[int, int]]) -> int:

@@ -42,7 +42,9 @@ select (select count(*) from me) > 0 as alive, (select me.draining from me) as d
        (select extract(epoch from min(j.run_at) - clock_timestamp())::float8 from private.job j
          where j.state = 'ready' and j.run_at is not null) as due_seconds,
        array(select array[m.id, coalesce(pg_sequence_last_value(m.clock), 0),
-                          (select count(*) from private.slot s where s.model_id = m.id),
+                          (select count(*) from private.slot s
+                             join private.queue q on q.only_row and q.paused_at is null
+                            where s.model_id = m.id and m.paused_at is null),
                           (select count(*) from private.slot s where s.model_id = m.id
                              and not exists (select from private.worker w
                                               where w.id = s.worker_id and w.incarnation = s.incarnation)),
@@ -164,7 +166,8 @@ returning m.name
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A model's clock, how many slots it has, how many nobody holds, and how many workers serve it."""
+    """A model's clock, how many slots it has (none while it is paused), how many nobody holds, and how many
+    workers serve it."""
 
     model_id: int
     clock: int

@@ -96,8 +96,8 @@ class Sweeper:
         """Whether there may be more."""
         async with self._pool.acquire() as connection:
             rescued = await upkeep.rescue(connection, max_attempts=self._max_attempts)
-        if rescued.workers:
-            log.warning("worker.buried", workers=rescued.workers)
+        if rescued.fenced:
+            log.warning("worker.gone", workers=rescued.fenced)
         return self._count(rescued, "worker_lost")
 
     async def _requeue_overdue(self) -> bool:
@@ -109,12 +109,13 @@ class Sweeper:
         RESCUED.labels(reason, "requeued").inc(rescued.requeued)
         RESCUED.labels(reason, "failed").inc(rescued.failed)
         jobs = rescued.requeued + rescued.failed
-        if jobs or rescued.workers:
+        if jobs:
             log.warning("jobs.rescued", reason=reason, requeued=rescued.requeued, failed=rescued.failed)
+        again = bool(jobs or rescued.fenced)
+        if again:
             self._found()
-        if jobs >= upkeep.BATCH:
             self._wake.set()
-        return jobs >= upkeep.BATCH
+        return again
 
     async def _ready_due(self) -> None:
         async with self._pool.acquire() as connection:

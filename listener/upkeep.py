@@ -21,13 +21,14 @@ DEADLINE_EXCEEDED = (
 
 # $1 the sweepers' lock, $2 batch, $3 max attempts, $4 a lease's seconds, $5 silence of a process that is
 # gone, $6 class of the workers' locks, $7 what is told.
-# Lease age counts from the server's start at the earliest: after a
-# restart nobody could renew. A first crash is made up for at once; whoever crashes its worker again waits
-# longer each time. The worker's row goes when nothing of it runs any more, and with it its hold on slots.
+# Lease age counts from the server's start at the earliest: after a restart nobody could renew. A first crash
+# is made up for at once; whoever crashes its worker again waits longer each time. A worker is fenced first,
+# which ends its hold on slots, and buried by a later run: only that one's snapshot is sure to show a claim
+# that was committed as this one began. Its row is also where the log of attempts finds its name.
 RESCUE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 gone as materialized (
-  select w.id from private.worker w, turn
+  select w.id, w.lease_until = '-infinity' as fenced from private.worker w, turn
    where turn.mine and clock_timestamp() > pg_postmaster_start_time() + make_interval(secs => $4)
      and case when w.lease_until < clock_timestamp() then true
               when w.lease_until < clock_timestamp() + make_interval(secs => $4 - $5)
@@ -45,21 +46,21 @@ back as (
          run_at = case when not l.over and j.attempts > 1
                        then clock_timestamp() + random() * least(60, 2 ^ j.attempts) * interval '1 s' end,
          finished_at = case when l.over then clock_timestamp() end,
-         error_code = case when l.over then 'worker_lost' end,
-         error_message = case when l.over then $7 end
+         error_code = 'worker_lost', error_message = $7
     from lost l where j.id = l.id returning j.id, j.state, j.run_at),
-left_over as materialized (
-  select j.worker_id from gone g cross join lateral (
-    select j.worker_id, j.id from private.job j where j.worker_id = g.id and j.state = 'running') j
-   where j.id not in (select id from lost)),
+fenced as (
+  update private.worker w set lease_until = '-infinity', incarnation = w.incarnation + 1
+    from gone g where w.id = g.id and not g.fenced returning w.id),
 buried as (
   delete from private.worker w using gone g
-   where w.id = g.id and w.id not in (select worker_id from left_over) returning w.id)
+   where w.id = g.id and g.fenced
+     and not exists (select from private.job j where j.worker_id = g.id and j.state = 'running')
+  returning w.id)
 select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(*) from back where state = 'failed')::int as failed,
-       array(select id from buried) as workers,
+       array(select id from fenced) as fenced, array(select id from buried) as buried,
        (select private.ring() from back where state = 'ready' and run_at is null limit 1),
-       (select pg_notify('precis_control', 'models') from buried limit 1)
+       (select pg_notify('precis_control', 'models') from fenced limit 1)
 """
 
 # $1 the sweepers' lock, $2 batch, $3 max attempts, $4 what is told. The worker lives, but the job is stuck in
@@ -75,8 +76,7 @@ back as (
      set state = case when h.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null,
          progress = 0, tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
          finished_at = case when h.over then clock_timestamp() end,
-         error_code = case when h.over then 'deadline_exceeded' end,
-         error_message = case when h.over then $4 end
+         error_code = 'deadline_exceeded', error_message = $4
     from hung h where j.id = h.id returning j.id, j.state)
 select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(*) from back where state = 'failed')::int as failed,
@@ -110,11 +110,12 @@ delete from private.partial p
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """Jobs taken from workers that are gone, and the workers now forgotten."""
+    """Jobs taken back, and the workers that were found gone, or are now forgotten."""
 
     requeued: int
     failed: int
-    workers: tuple[int, ...] = ()
+    fenced: tuple[int, ...] = ()
+    buried: tuple[int, ...] = ()
 
 
 async def rescue(connection: Connection, *, max_attempts: int) -> Rescued:
@@ -123,7 +124,7 @@ async def rescue(connection: Connection, *, max_attempts: int) -> Rescued:
         RESCUE, SWEEP_LOCK, BATCH, max_attempts, LEASE_SECONDS, VANISHED_SECONDS, ALIVE_LOCK, WORKER_LOST
     )
     assert row is not None
-    return Rescued(row["requeued"], row["failed"], tuple(row["workers"]))
+    return Rescued(row["requeued"], row["failed"], tuple(row["fenced"]), tuple(row["buried"]))
 
 
 async def requeue_overdue(connection: Connection, *, max_attempts: int) -> Rescued:

@@ -57,6 +57,56 @@ COMMENT ON SCHEMA private IS 'Every table of Precis. Off limits to web roles.';
 COMMENT ON SCHEMA public IS 'Precis: summarise and shorten text. Insert a row into requests, watch it change.';
 
 
+SET default_tablespace = '';
+
+SET default_table_access_method = heap;
+
+--
+-- Name: allowance; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.allowance (
+    owner uuid,
+    requests_per_day integer,
+    bytes_per_day bigint,
+    requests_waiting integer,
+    weight real DEFAULT 1 NOT NULL,
+    CONSTRAINT allowance_is_not_negative CHECK ((LEAST((requests_per_day)::bigint, bytes_per_day, (requests_waiting)::bigint) >= 0)),
+    CONSTRAINT allowance_weight_is_sane CHECK (((weight >= (0.01)::double precision) AND (weight <= (100)::double precision)))
+);
+
+
+--
+-- Name: TABLE allowance; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.allowance IS 'Quotas and weight of an account; a null quota is no limit. The row without an owner holds for every account that has none of its own. An operator''s to change.';
+
+
+--
+-- Name: COLUMN allowance.weight; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.allowance.weight IS 'The account''s share of a model against others who wait for it: twice the weight, twice the share.';
+
+
+--
+-- Name: allowance(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.allowance() RETURNS private.allowance
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$ select private.allowance_of(gate.uid()) $$;
+
+
+--
+-- Name: FUNCTION allowance(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.allowance() IS 'What the account that is signed in may have. A function, since the row for everybody is nobody''s own.';
+
+
 --
 -- Name: cancel(uuid); Type: FUNCTION; Schema: gate; Owner: -
 --
@@ -65,22 +115,9 @@ CREATE FUNCTION gate.cancel(request_id uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  was_running boolean;
 begin
-  perform private.take_turn();
-  perform from private.job j where j.request_id = cancel.request_id and j.owner = gate.uid() order by j.id for no key update;
-  if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
-  select bool_or(j.state = 'running') into was_running from private.job j where j.request_id = cancel.request_id;
-  update private.job j set state = 'cancelled', worker_id = null, deadline_at = null, updated_at = now(), finished_at = now()
-   where j.request_id = cancel.request_id and j.state in ('ready', 'running', 'waiting');
-  if not found then
-    perform from private.job j where j.request_id = cancel.request_id and j.kind = 'root' and j.state = 'cancelled';
-    if found then return; end if;
-    perform gate.refuse(409, 'already_finished', 'This request has ended already.');
-  end if;
-  delete from private.partial p where p.request_id = cancel.request_id;
-  if was_running then perform pg_notify('precis_control', cancel.request_id::text); end if;
+  perform private.check_own(request_id);
+  perform private.cancel(request_id);
 end $$;
 
 
@@ -251,19 +288,9 @@ CREATE FUNCTION gate.retry(request_id uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  job private.job;
 begin
-  perform private.take_turn();
-  select * into job from private.job j where j.request_id = retry.request_id and j.owner = gate.uid() and j.kind = 'root' for no key update;
-  if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
-  if job.state not in ('failed', 'cancelled') then
-    perform gate.refuse(409, 'not_failed', 'Only a failed or cancelled request can be tried again.');
-  end if;
-  perform from private.event_cursor c where c.owner = job.owner for no key update;  -- as fair_tag needs
-  update private.job j set state = 'ready', attempts = 0, run_at = null, progress = 0, error_code = null, error_message = null,
-         tag = private.fair_tag(j.owner, j.model_id, j.priority), updated_at = now(), finished_at = null where j.id = job.id;
-  perform private.ring();
+  perform private.check_own(request_id);
+  perform private.retry(request_id);
 end $$;
 
 
@@ -357,6 +384,28 @@ COMMENT ON FUNCTION private.add_model(model_name text) IS 'The id of the model c
 
 
 --
+-- Name: allowance_of(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.allowance_of(owner uuid) RETURNS private.allowance
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $$
+  select a.* from private.allowance a where a.owner = allowance_of.owner
+  union all
+  select a.* from private.allowance a where a.owner is null
+  limit 1
+$$;
+
+
+--
+-- Name: FUNCTION allowance_of(owner uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.allowance_of(owner uuid) IS 'The account''s own row, or the one for everybody.';
+
+
+--
 -- Name: answer(integer, uuid, boolean); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -386,27 +435,35 @@ COMMENT ON FUNCTION private.answer(status integer, id uuid, replayed boolean) IS
 
 
 --
--- Name: append_events(text, uuid[], uuid[], boolean); Type: FUNCTION; Schema: private; Owner: -
+-- Name: append_events(text, uuid[], uuid[], integer[], bigint[], boolean); Type: FUNCTION; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[], are_gone boolean) RETURNS void
+CREATE FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[], waits integer[], sent bigint[], are_gone boolean) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
 declare
+  today constant date := (now() at time zone 'UTC')::date;
   batch record;
   last_n bigint;
   watched boolean;
 begin
   -- Owner by owner in one order: two statements over several owners cannot deadlock.
-  for batch in select c.owner, array_agg(c.ref order by c.i) as refs, count(*) as size
-                 from unnest(owners, refs) with ordinality c(owner, ref, i) group by c.owner order by c.owner
+  for batch in select c.owner, array_agg(c.ref order by c.i) filter (where c.ref is not null) as refs, count(c.ref) as size,
+                      coalesce(sum(c.waits), 0) as waits, count(c.sent) as requests, coalesce(sum(c.sent), 0) as bytes
+                 from unnest(owners, refs, waits, sent) with ordinality c(owner, ref, waits, sent, i)
+                group by c.owner order by c.owner
   loop
-    -- One row lock: takes the next numbers and learns whether somebody watches. A stream sets watched_until on this
-    -- row before it reads its backlog, so an event is either in that backlog or rings.
-    update private.event_cursor set n = n + batch.size where owner = batch.owner
-      returning n, watched_until > clock_timestamp() into last_n, watched;
-    continue when not found;  -- the account itself is being deleted
+    -- Takes the next numbers and learns whether somebody watches. A stream sets watched_until on this row before it
+    -- reads its backlog, so an event is either in that backlog or rings.
+    update private.event_cursor c
+       set n = c.n + batch.size, waiting = c.waiting + batch.waits,
+           day = case when batch.requests > 0 then today else c.day end,
+           day_requests = case when batch.requests = 0 or c.day = today then c.day_requests else 0 end + batch.requests,
+           day_bytes = case when batch.requests = 0 or c.day = today then c.day_bytes else 0 end + batch.bytes
+     where c.owner = batch.owner
+    returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
+    continue when not found or batch.size = 0;  -- not found: the account itself is being deleted
     insert into private.event (owner, n, kind, ref, gone)
       select batch.owner, last_n - batch.size + r.i, event_kind, r.ref, are_gone
         from unnest(batch.refs) with ordinality r(ref, i);
@@ -416,15 +473,104 @@ end $$;
 
 
 --
--- Name: FUNCTION append_events(event_kind text, owners uuid[], refs uuid[], are_gone boolean); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION append_events(event_kind text, owners uuid[], refs uuid[], waits integer[], sent bigint[], are_gone boolean); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[], are_gone boolean) IS 'Appends events and rings for the owners whom somebody watches.';
+COMMENT ON FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[], waits integer[], sent bigint[], are_gone boolean) IS 'For each owner: appends an event for each ref that is not null and rings if somebody watches, adds waits to what is queued, and counts each sent that is not null as a request of today with so many bytes.';
 
 
-SET default_tablespace = '';
+--
+-- Name: cancel(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
 
-SET default_table_access_method = heap;
+CREATE FUNCTION private.cancel(request_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  was_running boolean;
+begin
+  perform private.take_turn(r.owner) from private.request r where r.id = cancel.request_id;
+  perform from private.job j where j.request_id = cancel.request_id order by j.id for no key update;
+  if not found then perform gate.refuse(404, 'request_not_found', 'There is no request with this id.'); end if;
+  select bool_or(j.state = 'running') into was_running from private.job j where j.request_id = cancel.request_id;
+  update private.job j set state = 'cancelled', worker_id = null, deadline_at = null, updated_at = now(), finished_at = now()
+   where j.request_id = cancel.request_id and j.state in ('ready', 'running', 'waiting');
+  if not found then
+    perform from private.job j where j.request_id = cancel.request_id and j.kind = 'root' and j.state = 'cancelled';
+    if found then return; end if;
+    perform gate.refuse(409, 'already_finished', 'This request has ended already.');
+  end if;
+  delete from private.partial p where p.request_id = cancel.request_id;
+  if was_running then perform pg_notify('precis_control', cancel.request_id::text); end if;
+end $$;
+
+
+--
+-- Name: FUNCTION cancel(request_id uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.cancel(request_id uuid) IS 'Ends a queued or running request, whoever''s it is, with all its jobs.';
+
+
+--
+-- Name: check_own(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.check_own(request_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  perform from private.request r where r.id = request_id and r.owner = gate.uid();
+  if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
+end $$;
+
+
+--
+-- Name: FUNCTION check_own(request_id uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.check_own(request_id uuid) IS 'Refuses somebody else''s request as if it were not there.';
+
+
+--
+-- Name: check_quota(uuid, bigint); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.check_quota(owner uuid, bytes bigint) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  today constant date := (now() at time zone 'UTC')::date;
+  tomorrow constant int := ceil(extract(epoch from (today + 1)::timestamp - now() at time zone 'UTC'));
+  used private.event_cursor;
+  allowed private.allowance;
+begin
+  select * into strict used from private.event_cursor c where c.owner = check_quota.owner for no key update;
+  allowed := private.allowance_of(owner);
+  if used.waiting >= allowed.requests_waiting then
+    perform private.refuse_quota('too_many_waiting',
+      format('%s of your requests are waiting, as many as may. Send more when some of them have ended.', used.waiting), 30);
+  end if;
+  if used.day <> today then used.day_requests := 0; used.day_bytes := 0; end if;
+  if used.day_requests >= allowed.requests_per_day then
+    perform private.refuse_quota('daily_requests_used',
+      format('You have sent the %s requests that you may send in a day. Send more after midnight UTC.', allowed.requests_per_day), tomorrow);
+  elsif used.day_bytes + bytes > allowed.bytes_per_day then
+    perform private.refuse_quota('daily_bytes_used',
+      format('With this text you would have sent more than the %s bytes that you may send in a day. Send it after midnight UTC.', allowed.bytes_per_day), tomorrow);
+  end if;
+end $$;
+
+
+--
+-- Name: FUNCTION check_quota(owner uuid, bytes bigint); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.check_quota(owner uuid, bytes bigint) IS 'Refuses one more request with so many bytes if a quota of its owner is used up. Leaves the event cursor locked: no two inserts of one owner get by the last place.';
+
 
 --
 -- Name: job; Type: TABLE; Schema: private; Owner: -
@@ -450,6 +596,7 @@ CREATE TABLE private.job (
     finished_at timestamp with time zone,
     error_code text,
     error_message text,
+    started_at timestamp with time zone,
     CONSTRAINT job_failed_says_why CHECK (((state <> 'failed'::text) OR (error_code IS NOT NULL))),
     CONSTRAINT job_final_has_an_end CHECK (((state = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL))),
     CONSTRAINT job_kind_is_known CHECK ((kind = ANY (ARRAY['root'::text, 'chunk'::text]))),
@@ -487,6 +634,20 @@ COMMENT ON COLUMN private.job.run_at IS 'Not before this; null once it is due. O
 --
 
 COMMENT ON COLUMN private.job.epoch IS 'Counts the claims. Every write of a worker carries it and changes nothing if it has moved on.';
+
+
+--
+-- Name: COLUMN job.error_code; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.job.error_code IS 'Why the last attempt ended without a result. What a client sees of it, it sees once the job has failed.';
+
+
+--
+-- Name: COLUMN job.started_at; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.job.started_at IS 'First claim since a person asked for it: the budget of total time counts from here.';
 
 
 --
@@ -574,8 +735,14 @@ CREATE VIEW public.requests WITH (security_invoker='true') AS
     s.body AS result,
     s.checks,
     s.engine,
-    j.error_code,
-    j.error_message,
+        CASE
+            WHEN (j.state = 'failed'::text) THEN j.error_code
+            ELSE NULL::text
+        END AS error_code,
+        CASE
+            WHEN (j.state = 'failed'::text) THEN j.error_message
+            ELSE NULL::text
+        END AS error_message,
     r.created_at,
     j.updated_at,
     j.finished_at
@@ -833,11 +1000,33 @@ COMMENT ON FUNCTION private.delete_request() IS 'Cancels and forgets: jobs, resu
 
 
 --
+-- Name: drain(integer, boolean); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.drain(worker_id integer, on_or_off boolean DEFAULT true) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  update private.worker w set draining = on_or_off where w.id = worker_id;
+  if not found then perform gate.refuse(404, 'unknown_worker', 'No worker has this number.'); end if;
+  perform pg_notify('precis_control', 'models');
+end $$;
+
+
+--
+-- Name: FUNCTION drain(worker_id integer, on_or_off boolean); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.drain(worker_id integer, on_or_off boolean) IS 'The worker claims nothing more; what it runs ends. Off lets it claim again, unless it is leaving.';
+
+
+--
 -- Name: fair_tag(uuid, integer, smallint); Type: FUNCTION; Schema: private; Owner: -
 --
 
 CREATE FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) RETURNS bigint
-    LANGUAGE plpgsql
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     SET enable_sort TO 'off'
@@ -846,14 +1035,16 @@ declare
   model private.model;
   clock_now bigint;
   last_tag bigint;
+  step bigint;
 begin
   select * into strict model from private.model m where m.id = model_id;
+  step := greatest(2, model.step / (private.allowance_of(owner)).weight);
   clock_now := coalesce(pg_sequence_last_value(model.clock), 0);
   select j.tag + j.priority * private.head_start() into last_tag from private.job j
    where j.state = 'ready' and j.run_at is null and j.owner = fair_tag.owner and j.model_id = fair_tag.model_id
      and j.priority = fair_tag.priority and (-j.tag) < -(clock_now - fair_tag.priority * private.head_start())
    order by (-j.tag) limit 1;
-  return coalesce(last_tag + model.step, clock_now + model.step / 2) - priority * private.head_start();
+  return coalesce(last_tag + step, clock_now + step / 2) - priority * private.head_start();
 end $$;
 
 
@@ -861,7 +1052,7 @@ end $$;
 -- Name: FUNCTION fair_tag(owner uuid, model_id integer, priority smallint); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) IS 'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. Needs the lock on the owner''s event cursor.';
+COMMENT ON FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) IS 'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. A step is shorter for an owner of more weight. Needs the lock on the owner''s event cursor.';
 
 
 --
@@ -934,8 +1125,8 @@ begin
   end if;
   perform private.check_request(new);
   model := private.resolve_model(new.model);
-  -- The lock that orders this owner's events orders their tags as well.
-  perform from private.event_cursor c where c.owner = me for no key update;
+  -- The lock that orders this owner's events orders their tags and guards their quotas as well.
+  perform private.check_quota(me, coalesce(octet_length(new.text), 0));
   insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
                                model, idempotency_key, body_hash)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
@@ -972,15 +1163,29 @@ CREATE FUNCTION private.log_job() RETURNS trigger
     AS $$
 begin
   if tg_op = 'INSERT' then
-    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id), false)
-       from after_rows n where n.kind = 'root' having count(*) > 0;
+    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
+                                  array_agg((n.state = 'ready')::int), array_agg(coalesce(octet_length(r.text), 0)::bigint), false)
+       from after_rows n cross join lateral (select r.text from private.request r where r.id = n.request_id limit 1) r
+      where n.kind = 'root' having count(*) > 0;
+  elsif tg_op = 'DELETE' then
+    perform private.append_events('request', array_agg(o.owner), array_agg(null::uuid), array_agg(-1), null, true)
+       from before_rows o where o.kind = 'root' and o.state = 'ready' having count(*) > 0;
+    delete from private.attempt a where a.job_id = any (array(select o.id from before_rows o where o.epoch > 0));
   else
     -- What a client cannot see is no event: leases, tags, progress of a stream.
-    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id), false)
+    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
+                                  array_agg((n.state = 'ready')::int - (o.state = 'ready')::int), null, false)
        from after_rows n join before_rows o on o.id = n.id
       where n.kind = 'root' and (gate.request_state(n.state), n.priority, n.run_at)
                      is distinct from (gate.request_state(o.state), o.priority, o.run_at)
      having count(*) > 0;
+    insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
+      select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
+             case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
+                  when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
+             n.error_code, n.error_message
+        from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
+       where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
   end if;
   return null;
 end $$;
@@ -990,7 +1195,7 @@ end $$;
 -- Name: FUNCTION log_job(); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.log_job() IS 'A root job changed in a way that a client can see.';
+COMMENT ON FUNCTION private.log_job() IS 'A root job changed in a way that a client can see, or its owner''s queue got longer or shorter, or an attempt at a job has ended.';
 
 
 --
@@ -1003,9 +1208,9 @@ CREATE FUNCTION private.log_request() RETURNS trigger
     AS $$
 begin
   if tg_op = 'DELETE' then
-    perform private.append_events('request', array_agg(o.owner), array_agg(o.id), true) from before_rows o;
+    perform private.append_events('request', array_agg(o.owner), array_agg(o.id), null, null, true) from before_rows o;
   else
-    perform private.append_events('request', array_agg(n.owner), array_agg(n.id), false) from after_rows n;
+    perform private.append_events('request', array_agg(n.owner), array_agg(n.id), null, null, false) from after_rows n;
   end if;
   return null;
 end $$;
@@ -1040,6 +1245,32 @@ COMMENT ON FUNCTION private.open_event_cursor() IS 'Every account has its cursor
 
 
 --
+-- Name: pause(text); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.pause(model_name text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if model_name is null then
+    update private.queue q set paused_at = coalesce(q.paused_at, now());
+  else
+    update private.model m set paused_at = coalesce(m.paused_at, now()) where m.name = model_name;
+    if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
+  end if;
+  perform pg_notify('precis_control', 'models');
+end $$;
+
+
+--
+-- Name: FUNCTION pause(model_name text); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.pause(model_name text) IS 'Nothing more is claimed, of the model or of all; what runs ends, what waits keeps its place. Requests are accepted as before.';
+
+
+--
 -- Name: refuse_empty_insert(); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1060,6 +1291,25 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.refuse_empty_insert() IS 'A body such as null, [] or "text" is no row to PostgREST, which would answer 201 and keep nothing.';
+
+
+--
+-- Name: refuse_quota(text, text, integer); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.refuse_quota(code text, message text, seconds integer) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select gate.refuse(429, code, message, 'GET /usage shows what is left.', jsonb_build_object('Retry-After', seconds::text))
+$$;
+
+
+--
+-- Name: FUNCTION refuse_quota(code text, message text, seconds integer); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.refuse_quota(code text, message text, seconds integer) IS 'Refuses for now, and says when to come back.';
 
 
 --
@@ -1117,7 +1367,8 @@ CREATE FUNCTION private.request_row(request_id uuid) RETURNS public.requests
     AS $$
   select r.id, r.title, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style, r.language, r.model,
          j.priority, j.run_at, gate.request_state(j.state), j.progress, s.body, s.checks, s.engine,
-         j.error_code, j.error_message, r.created_at, j.updated_at, j.finished_at
+         case when j.state = 'failed' then j.error_code end, case when j.state = 'failed' then j.error_message end,
+         r.created_at, j.updated_at, j.finished_at
     from private.request r join private.job j on j.request_id = r.id and j.kind = 'root'
     left join private.result s on s.request_id = r.id
    where r.id = request_row.request_id
@@ -1210,6 +1461,64 @@ COMMENT ON FUNCTION private.resolve_model(asked text) IS 'The model that a reque
 
 
 --
+-- Name: resume(text); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.resume(model_name text DEFAULT NULL::text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if model_name is null then
+    update private.queue q set paused_at = null;
+  else
+    update private.model m set paused_at = null where m.name = model_name;
+    if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
+  end if;
+  perform pg_notify('precis_control', 'models');
+end $$;
+
+
+--
+-- Name: FUNCTION resume(model_name text); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.resume(model_name text) IS 'Ends a pause. A model that was paused by itself stays so when all is resumed.';
+
+
+--
+-- Name: retry(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.retry(request_id uuid) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  job private.job;
+begin
+  perform private.take_turn(r.owner) from private.request r where r.id = retry.request_id;
+  select * into job from private.job j where j.request_id = retry.request_id and j.kind = 'root' for no key update;
+  if not found then perform gate.refuse(404, 'request_not_found', 'There is no request with this id.'); end if;
+  if job.state not in ('failed', 'cancelled') then
+    perform gate.refuse(409, 'not_failed', 'Only a failed or cancelled request can be tried again.');
+  end if;
+  perform from private.event_cursor c where c.owner = job.owner for no key update;  -- as fair_tag needs
+  update private.job j set state = 'ready', attempts = 0, run_at = null, progress = 0, error_code = null, error_message = null,
+         started_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority), updated_at = now(), finished_at = null
+   where j.id = job.id;
+  perform private.ring();
+end $$;
+
+
+--
+-- Name: FUNCTION retry(request_id uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.retry(request_id uuid) IS 'Queues a failed or cancelled request again, whoever''s it is.';
+
+
+--
 -- Name: ring(); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1220,7 +1529,7 @@ CREATE FUNCTION private.ring() RETURNS void
 begin
   lock table private.bell in row exclusive mode nowait;
 exception when lock_not_available then
-  perform pg_notify('precis_bell', '');
+  perform pg_notify('precis_bell', ''), nextval('private.rings');
 end $$;
 
 
@@ -1238,14 +1547,31 @@ COMMENT ON FUNCTION private.ring() IS 'Called by whatever makes a job ready. Rin
 CREATE FUNCTION private.take_turn() RETURNS void
     LANGUAGE sql
     SET search_path TO ''
-    AS $$ select pg_advisory_xact_lock(hashtextextended('precis.take_turn ' || gate.uid(), 0)) $$;
+    AS $$ select private.take_turn(gate.uid()) $$;
 
 
 --
 -- Name: FUNCTION take_turn(); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.take_turn() IS 'Changes to the rows of one account wait for each other here: two statements over several of them would lock jobs and the event cursor crosswise. Workers do not pass here; they give way and try again.';
+COMMENT ON FUNCTION private.take_turn() IS 'The turn of whoever is signed in.';
+
+
+--
+-- Name: take_turn(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.take_turn(owner uuid) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$ select pg_advisory_xact_lock(hashtextextended('precis.take_turn ' || owner, 0)) $$;
+
+
+--
+-- Name: FUNCTION take_turn(owner uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.take_turn(owner uuid) IS 'Changes to the rows of one account wait for each other here: two statements over several of them would lock jobs and the event cursor crosswise. Workers do not pass here; they give way and try again.';
 
 
 --
@@ -1414,7 +1740,11 @@ CREATE TABLE private.event_cursor (
     owner uuid NOT NULL,
     n bigint DEFAULT 0 NOT NULL,
     min_n bigint DEFAULT 0 NOT NULL,
-    watched_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+    watched_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    waiting integer DEFAULT 0 NOT NULL,
+    day date DEFAULT '-infinity'::date NOT NULL,
+    day_requests integer DEFAULT 0 NOT NULL,
+    day_bytes bigint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -1423,7 +1753,21 @@ WITH (fillfactor='50');
 -- Name: TABLE event_cursor; Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON TABLE private.event_cursor IS 'The last event number of an account, the last one already pruned, and until when a stream of that account is open.';
+COMMENT ON TABLE private.event_cursor IS 'The last event number of an account, the last one already pruned, and until when a stream of that account is open. What its quotas count stands here as well: every insert and every claim locks this row anyway.';
+
+
+--
+-- Name: COLUMN event_cursor.waiting; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.event_cursor.waiting IS 'Requests of the account that are queued, scheduled ones included.';
+
+
+--
+-- Name: COLUMN event_cursor.day; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.event_cursor.day IS 'The day (UTC) that day_requests and day_bytes count.';
 
 
 --
@@ -1505,6 +1849,40 @@ CREATE TABLE private.account (
 --
 
 COMMENT ON TABLE private.account IS 'A person. email is what was typed, email_key its normal form.';
+
+
+--
+-- Name: attempt; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.attempt (
+    job_id bigint NOT NULL,
+    epoch bigint NOT NULL,
+    request_id uuid NOT NULL,
+    owner uuid NOT NULL,
+    worker_id integer NOT NULL,
+    worker text,
+    claimed_at timestamp with time zone,
+    ended_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    outcome text NOT NULL,
+    error_code text,
+    error_message text,
+    CONSTRAINT attempt_outcome_is_known CHECK ((outcome = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text, 'retried'::text, 'released'::text, 'rescued'::text])))
+);
+
+
+--
+-- Name: TABLE attempt; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.attempt IS 'One row for each claim that has ended, however it did: written by the trigger on job, so that no way out can forget it. Goes with its request.';
+
+
+--
+-- Name: COLUMN attempt.outcome; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.attempt.outcome IS 'done, failed, cancelled; retried: it failed and was queued again; released: its worker gave it back; rescued: its worker died.';
 
 
 --
@@ -1662,6 +2040,24 @@ ALTER TABLE private.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 
 --
+-- Name: queue; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.queue (
+    only_row boolean DEFAULT true NOT NULL,
+    paused_at timestamp with time zone,
+    CONSTRAINT queue_has_one_row CHECK (only_row)
+);
+
+
+--
+-- Name: TABLE queue; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.queue IS 'The switch of the whole queue: while paused_at is set, nobody claims.';
+
+
+--
 -- Name: rate_bucket; Type: TABLE; Schema: private; Owner: -
 --
 
@@ -1678,6 +2074,25 @@ WITH (fillfactor='50');
 --
 
 COMMENT ON TABLE private.rate_bucket IS 'Token buckets of the rate limits. Keys are HMACs. Lost in a crash, on purpose.';
+
+
+--
+-- Name: rings; Type: SEQUENCE; Schema: private; Owner: -
+--
+
+CREATE SEQUENCE private.rings
+    START WITH 0
+    INCREMENT BY 1
+    MINVALUE 0
+    NO MAXVALUE
+    CACHE 1;
+
+
+--
+-- Name: SEQUENCE rings; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON SEQUENCE private.rings IS 'Counts how often the doorbell was rung: no table, so that inserts need not wait for each other.';
 
 
 --
@@ -1821,6 +2236,77 @@ ALTER TABLE private.worker ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 
 --
+-- Name: attempts; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.attempts WITH (security_invoker='true') AS
+ SELECT request_id,
+    epoch AS n,
+    claimed_at AS started_at,
+    ended_at,
+    outcome,
+    error_code,
+    error_message
+   FROM private.attempt a;
+
+
+--
+-- Name: VIEW attempts; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.attempts IS 'What was tried for your requests: one row for each attempt that has ended.';
+
+
+--
+-- Name: COLUMN attempts.request_id; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.attempts.request_id IS 'The request.';
+
+
+--
+-- Name: COLUMN attempts.n; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.attempts.n IS 'Counts the attempts at the request; one that was under way when it was looked at is missing.';
+
+
+--
+-- Name: COLUMN attempts.started_at; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.attempts.started_at IS 'When a worker took it.';
+
+
+--
+-- Name: COLUMN attempts.ended_at; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.attempts.ended_at IS 'When it ended.';
+
+
+--
+-- Name: COLUMN attempts.outcome; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.attempts.outcome IS 'done, failed, cancelled; retried: it failed and was queued again; released: the worker was stopped and gave it back; rescued: the worker died.';
+
+
+--
+-- Name: COLUMN attempts.error_code; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.attempts.error_code IS 'A stable word, if it failed.';
+
+
+--
+-- Name: COLUMN attempts.error_message; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.attempts.error_message IS 'What happened, if it failed.';
+
+
+--
 -- Name: models; Type: VIEW; Schema: public; Owner: -
 --
 
@@ -1942,6 +2428,111 @@ COMMENT ON COLUMN public.partials.n IS 'How many pieces it came in.';
 
 
 --
+-- Name: usage; Type: VIEW; Schema: public; Owner: -
+--
+
+CREATE VIEW public.usage WITH (security_invoker='true') AS
+ SELECT c.waiting AS requests_waiting,
+    a.requests_waiting AS requests_waiting_limit,
+    t.requests AS requests_today,
+    a.requests_per_day AS requests_per_day_limit,
+    t.bytes AS bytes_today,
+    a.bytes_per_day AS bytes_per_day_limit,
+    GREATEST(0, (a.requests_waiting - c.waiting)) AS requests_waiting_left,
+    GREATEST(0, (a.requests_per_day - t.requests)) AS requests_left,
+    GREATEST((0)::bigint, (a.bytes_per_day - t.bytes)) AS bytes_left,
+    (((((now() AT TIME ZONE 'UTC'::text))::date + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text) AS day_ends_at
+   FROM ((private.event_cursor c
+     CROSS JOIN gate.allowance() a(owner, requests_per_day, bytes_per_day, requests_waiting, weight))
+     CROSS JOIN LATERAL ( SELECT
+                CASE
+                    WHEN (c.day = ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_requests
+                    ELSE 0
+                END AS requests,
+                CASE
+                    WHEN (c.day = ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_bytes
+                    ELSE (0)::bigint
+                END AS bytes) t);
+
+
+--
+-- Name: VIEW usage; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON VIEW public.usage IS 'What you have used of your quotas and what is left: one row. A limit of null is no limit.';
+
+
+--
+-- Name: COLUMN usage.requests_waiting; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.requests_waiting IS 'How many of your requests are queued now, scheduled ones included.';
+
+
+--
+-- Name: COLUMN usage.requests_waiting_limit; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.requests_waiting_limit IS 'How many may be queued at a time.';
+
+
+--
+-- Name: COLUMN usage.requests_today; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.requests_today IS 'How many requests you have sent today (UTC).';
+
+
+--
+-- Name: COLUMN usage.requests_per_day_limit; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.requests_per_day_limit IS 'How many you may send in a day.';
+
+
+--
+-- Name: COLUMN usage.bytes_today; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.bytes_today IS 'How many bytes of text you have sent today (UTC).';
+
+
+--
+-- Name: COLUMN usage.bytes_per_day_limit; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.bytes_per_day_limit IS 'How many you may send in a day.';
+
+
+--
+-- Name: COLUMN usage.requests_waiting_left; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.requests_waiting_left IS 'How many more may be queued now.';
+
+
+--
+-- Name: COLUMN usage.requests_left; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.requests_left IS 'How many more requests you may send today.';
+
+
+--
+-- Name: COLUMN usage.bytes_left; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.bytes_left IS 'How many more bytes of text you may send today.';
+
+
+--
+-- Name: COLUMN usage.day_ends_at; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.day_ends_at IS 'When the daily quotas are whole again.';
+
+
+--
 -- Name: schema_migrations schema_migrations_pkey; Type: CONSTRAINT; Schema: dbmate; Owner: -
 --
 
@@ -1963,6 +2554,22 @@ ALTER TABLE ONLY private.account
 
 ALTER TABLE ONLY private.account
     ADD CONSTRAINT account_pkey PRIMARY KEY (id);
+
+
+--
+-- Name: allowance allowance_owner_is_unique; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.allowance
+    ADD CONSTRAINT allowance_owner_is_unique UNIQUE NULLS NOT DISTINCT (owner);
+
+
+--
+-- Name: attempt attempt_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.attempt
+    ADD CONSTRAINT attempt_pkey PRIMARY KEY (job_id, epoch);
 
 
 --
@@ -2054,6 +2661,14 @@ ALTER TABLE ONLY private.partial
 
 
 --
+-- Name: queue queue_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.queue
+    ADD CONSTRAINT queue_pkey PRIMARY KEY (only_row);
+
+
+--
 -- Name: rate_bucket rate_bucket_pkey; Type: CONSTRAINT; Schema: private; Owner: -
 --
 
@@ -2126,6 +2741,13 @@ ALTER TABLE ONLY private.worker
 
 
 --
+-- Name: attempt_owner_request_id_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX attempt_owner_request_id_idx ON private.attempt USING btree (owner, request_id);
+
+
+--
 -- Name: audit_account_id_idx; Type: INDEX; Schema: private; Owner: -
 --
 
@@ -2165,6 +2787,13 @@ CREATE INDEX job_deadline_idx ON private.job USING btree (deadline_at) WHERE (st
 --
 
 CREATE INDEX job_due_idx ON private.job USING btree (run_at) WHERE ((state = 'ready'::text) AND (run_at IS NOT NULL));
+
+
+--
+-- Name: job_finished_at_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_finished_at_idx ON private.job USING btree (finished_at) WHERE (finished_at IS NOT NULL);
 
 
 --
@@ -2273,6 +2902,13 @@ CREATE TRIGGER account_opens_event_cursor AFTER INSERT ON private.account FOR EA
 
 
 --
+-- Name: job job_delete_is_logged; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER job_delete_is_logged AFTER DELETE ON private.job REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION private.log_job();
+
+
+--
 -- Name: job job_insert_is_logged; Type: TRIGGER; Schema: private; Owner: -
 --
 
@@ -2305,6 +2941,13 @@ CREATE TRIGGER request_update_is_logged AFTER UPDATE ON private.request REFERENC
 --
 
 CREATE TRIGGER session_end_is_told AFTER DELETE OR UPDATE OF revoked_at ON private.session FOR EACH ROW EXECUTE FUNCTION private.tell_streams();
+
+
+--
+-- Name: attempts attempts_are_read_only; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER attempts_are_read_only INSTEAD OF INSERT OR DELETE OR UPDATE ON public.attempts FOR EACH ROW EXECUTE FUNCTION private.refuse_write();
 
 
 --
@@ -2347,6 +2990,21 @@ CREATE TRIGGER requests_insert_has_rows AFTER INSERT ON public.requests FOR EACH
 --
 
 CREATE TRIGGER requests_update INSTEAD OF UPDATE ON public.requests FOR EACH ROW EXECUTE FUNCTION private.update_request();
+
+
+--
+-- Name: usage usage_is_read_only; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER usage_is_read_only INSTEAD OF INSERT OR DELETE OR UPDATE ON public.usage FOR EACH ROW EXECUTE FUNCTION private.refuse_write();
+
+
+--
+-- Name: allowance allowance_owner_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.allowance
+    ADD CONSTRAINT allowance_owner_fkey FOREIGN KEY (owner) REFERENCES private.account(id) ON DELETE CASCADE;
 
 
 --
@@ -2442,6 +3100,18 @@ ALTER TABLE ONLY private.slot
 --
 
 ALTER TABLE private.account ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: allowance; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.allowance ENABLE ROW LEVEL SECURITY;
+
+--
+-- Name: attempt; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.attempt ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: audit; Type: ROW SECURITY; Schema: private; Owner: -
@@ -2583,6 +3253,13 @@ CREATE POLICY listener ON private.partial TO listener USING (true) WITH CHECK (t
 
 
 --
+-- Name: queue listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.queue FOR SELECT TO listener USING (true);
+
+
+--
 -- Name: request listener; Type: POLICY; Schema: private; Owner: -
 --
 
@@ -2608,6 +3285,13 @@ CREATE POLICY listener ON private.slot TO listener USING (true) WITH CHECK (true
 --
 
 CREATE POLICY listener ON private.worker TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: request listener_deletes; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener_deletes ON private.request FOR DELETE TO listener USING (true);
 
 
 --
@@ -2648,6 +3332,20 @@ ALTER TABLE private.partial ENABLE ROW LEVEL SECURITY;
 --
 
 CREATE POLICY precis_definer ON private.account FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: allowance precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.allowance FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: attempt precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.attempt TO precis_definer USING (true) WITH CHECK (true);
 
 
 --
@@ -2700,6 +3398,13 @@ CREATE POLICY precis_definer ON private.partial TO precis_definer USING (true);
 
 
 --
+-- Name: queue precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.queue TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
 -- Name: request precis_definer; Type: POLICY; Schema: private; Owner: -
 --
 
@@ -2733,6 +3438,26 @@ CREATE POLICY precis_definer ON private.signing_key FOR SELECT TO precis_definer
 
 CREATE POLICY precis_definer ON private.token_issuer FOR SELECT TO precis_definer USING (true);
 
+
+--
+-- Name: worker precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.worker FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: worker precis_definer_drains; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer_drains ON private.worker FOR UPDATE TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
+-- Name: queue; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.queue ENABLE ROW LEVEL SECURITY;
 
 --
 -- Name: rate_bucket; Type: ROW SECURITY; Schema: private; Owner: -
@@ -2788,6 +3513,13 @@ CREATE POLICY web_reads ON private.host_model FOR SELECT TO pgrest_anon, pgrest_
 --
 
 CREATE POLICY web_reads ON private.model FOR SELECT TO pgrest_anon, pgrest_auth USING (true);
+
+
+--
+-- Name: attempt web_reads_own; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY web_reads_own ON private.attempt FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
 
 
 --
@@ -2855,4 +3587,7 @@ INSERT INTO dbmate.schema_migrations (version) VALUES
     ('20261124100200'),
     ('20261124100300'),
     ('20261124100400'),
-    ('20261124100500');
+    ('20261124100500'),
+    ('20261124110000'),
+    ('20261124110100'),
+    ('20261124110200');

@@ -52,7 +52,12 @@ def test_the_wait_is_random_below_a_ceiling_that_doubles_up_to_a_minute() -> Non
 @pytest.mark.services
 @pytest.mark.parametrize(
     ("outcome", "state"),
-    [(DONE, "done"), (Failed("x", "y"), "failed"), (Again("x", 9.0, True), "ready"), (HandedBack(), "ready")],
+    [
+        (DONE, "done"),
+        (Failed("x", "y"), "failed"),
+        (Again("x", "y", 9.0, True), "ready"),
+        (HandedBack(), "ready"),
+    ],
     ids=["done", "failed", "again", "handed back"],
 )
 async def test_an_outcome_reaches_the_database_once(
