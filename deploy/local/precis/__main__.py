@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
-from precis import ask, configure, demo, stack, status, up
+from precis import ask, configure, demo, queue, queue_arguments, stack, status, up
 from precis.client import Account, Client
 from precis.faults import EXIT_FAILED, EXIT_INTERRUPTED, Fault, NotRunning
 from precis.layout import Layout, locate
@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     _verb(verbs, "setup", _setup, "write config.toml, and the files derived from it")
     verb = _verb(verbs, "status", _status, "show what runs and what is queued")
     verb.add_argument("--json", action="store_true", help="for scripts, with addresses and the demo login")
+    queue_arguments.fill(_verb(verbs, "queue", queue.run, "for operators: look into the queue, and steer it"))
     return top
 
 
