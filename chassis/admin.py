@@ -18,23 +18,37 @@ from chassis.http import SEVERITY, application
 from chassis.serving import serve
 
 CHECK_SECONDS = 2.0
+REFRESH_SECONDS = 2.0
 
 Check = Callable[[], Awaitable[bool]]
+Refresh = Callable[[], Awaitable[object]]
 
 log = structlog.get_logger()
 
 
+async def _nothing() -> None:
+    """What most processes have to do before a scrape."""
+
+
 @asynccontextmanager
 async def admin(
-    address: str, *, checks: Mapping[str, Check], registry: CollectorRegistry = REGISTRY
+    address: str,
+    *,
+    checks: Mapping[str, Check],
+    refresh: Refresh = _nothing,
+    registry: CollectorRegistry = REGISTRY,
 ) -> AsyncIterator[str]:
-    """Serve /healthz, /readyz (503 names what failed) and /metrics on `address`; yields its URL."""
+    """Serve /healthz, /readyz (503 names what failed) and /metrics on `address`; yields its URL.
+
+    `refresh` is awaited before each page of metrics, not for long; if it fails, the page tells what it can.
+    """
 
     async def ready(_request: web.Request) -> web.Response:
         results = await asyncio.gather(*(_ask(name, check) for name, check in checks.items()))
         return _readiness(dict(zip(checks, results, strict=True)))
 
     async def metrics(request: web.Request) -> web.Response:
+        await _refresh(refresh)
         encode, content_type = choose_encoder(request.headers.get(hdrs.ACCEPT, ""))
         return web.Response(body=encode(registry), headers={hdrs.CONTENT_TYPE: content_type})
 
@@ -54,6 +68,14 @@ def _readiness(results: dict[str, str]) -> web.Response:
         return web.json_response({"status": "ready", "checks": results})
     message = "Not ready; details says which check failed."
     raise ApiError(503, "not_ready", message, details=results)
+
+
+async def _refresh(refresh: Refresh) -> None:
+    try:
+        async with asyncio.timeout(REFRESH_SECONDS):
+            await refresh()
+    except Exception as error:
+        log.warning("admin.refresh_failed", error=f"{type(error).__name__}: {error}")
 
 
 async def _ask(name: str, check: Check) -> str:

@@ -15,12 +15,14 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from listener import outcomes, sources
+from listener.breaker import Verdict, judge
 from listener.errors import TaskError, TransientError
+from listener.finisher import Finisher
+from listener.hosts import Visit
 from listener.model import Model
 from listener.outcomes import Again, Done, Failed, HandedBack, Outcome
 from listener.partials import Partials
 from listener.queue import Claimed
-from listener.registry import SlotKey
 from listener.tasks.request import Emit, Request, Result, Style, Task
 from listener.tasks.shorten import shorten
 from listener.tasks.summarize import summarize
@@ -47,11 +49,12 @@ class Surroundings:
     """What all attempts of a worker share."""
 
     pool: "asyncpg.Pool[Any]"
+    finisher: Finisher
     partials: Partials
     deadline_seconds: float
     max_attempts: int
+    budget_seconds: float
     expect: Callable[[float], None]  # a job will be due in so many seconds
-    suspect: Callable[[int], None]  # a host did not answer, or not with the model
 
 
 @dataclass(slots=True)
@@ -59,8 +62,8 @@ class Attempt:
     """`run` it as a task; `stop` it from outside."""
 
     claimed: Claimed
-    slot: SlotKey
-    model: Model
+    vacate: Callable[[], None]  # its slot, as soon as it calls the model no more
+    visit: Visit
     around: Surroundings
     _task: "asyncio.Task[None] | None" = None
     _stopped: Stop | None = None
@@ -86,17 +89,35 @@ class Attempt:
         outcome = await self._outcome()
         self._writing = True
         await self.around.partials.close(self.claimed.job_id, self.claimed.epoch)
-        accepted = outcome is not None and await outcomes.write(self.around.pool, self.claimed, outcome)
+        accepted = outcome is not None and await self._write(outcome)
         if accepted and isinstance(outcome, Again):
             self.around.expect(outcome.seconds)
         self._report(outcome if accepted else None)
 
+    async def _write(self, outcome: Outcome) -> bool:
+        if isinstance(outcome, Done):
+            result = outcome.result
+            accepted = await self.around.finisher.finish(
+                self.claimed.job_id,
+                self.claimed.epoch,
+                body=result.body,
+                checks=result.checks,
+                engine=result.engine,
+            )
+            if accepted is not None:
+                return accepted
+        return await outcomes.write(self.around.pool, self.claimed, outcome)
+
     async def _outcome(self) -> Outcome | None:
         """None if nothing is ours to write."""
+        verdict: Verdict = "unknown"
         try:
             if self._stopped is None:
-                return Done(await self._work())
+                result = await self._work()
+                verdict = "answered" if result.engine.get("calls") else "unknown"
+                return Done(result)
         except TaskError as error:
+            verdict = judge(error)
             return self._decide(error)
         except asyncio.CancelledError:
             if self._stopped is None or self._task is None:
@@ -106,6 +127,9 @@ class Attempt:
             log.exception("request.internal_error", request=str(self.claimed.request_id))
             message = "Something went wrong on the server; it is tried again by itself."
             return self._decide(TransientError("internal", message))
+        finally:
+            self.visit.ended(verdict)
+            self.vacate()
         return None if self._stopped == "lost" else HandedBack()
 
     async def _work(self) -> Result:
@@ -113,24 +137,30 @@ class Attempt:
         try:
             async with asyncio.timeout(self.around.deadline_seconds):
                 request = request_of(self.claimed, await sources.load(self.claimed))
-                return await run_task(request, model=self.model, emit=emit)
+                return await run_task(request, model=self.visit.model, emit=emit)
         except TimeoutError as error:
             message = "The model did not come to an end in time; it is tried again by itself."
             raise TransientError("deadline_exceeded", message) from error
 
     def _decide(self, error: TaskError) -> Outcome:
         if error.code in ("model_unreachable", "model_not_found"):
-            self.around.suspect(self.slot.host_id)
+            self.visit.suspect()
         return outcomes.decide(
             error,
             attempts=self.claimed.attempts,
             max_attempts=self.around.max_attempts,
-            refusals=self.model.refusals,
+            refusals=self.visit.model.refusals,
+            tried_seconds=self.claimed.tried_seconds + self._seconds,
+            budget_seconds=self.around.budget_seconds,
         )
+
+    @property
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
 
     def _report(self, outcome: Outcome | None) -> None:
         """The one line about this attempt."""
-        seconds = time.monotonic() - self._started
+        seconds = self._seconds
         name, facts = _describe(outcome)
         RUNS.labels(self.claimed.task, name).inc()
         RUN_SECONDS.labels(self.claimed.task).observe(seconds)
@@ -141,7 +171,7 @@ class Attempt:
             epoch=self.claimed.epoch,
             attempt=self.claimed.attempts,
             task=self.claimed.task,
-            model=self.model.name,
+            model=self.visit.model.name,
             waited=round(self.claimed.waited_seconds, 4),
             seconds=round(seconds, 4),
             **facts,

@@ -1,13 +1,14 @@
 """Which model servers answer and what they serve: asks each again and again, records it, keeps the models at
-hand.
+hand. Leaves alone for a while those whose calls fail.
 
-Knows the servers' listing, not their chats.
+Knows the servers' listing, and of their chats only how they went.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -15,6 +16,7 @@ import structlog
 from prometheus_client import Gauge
 
 from listener import diagnosis, registry
+from listener.breaker import Breaker, State, Verdict
 from listener.lines import passing
 from listener.model import Model, Patience, Server
 from listener.queue import Claimant
@@ -26,6 +28,10 @@ SEEN_SECONDS = 30.0
 ANSWER_SECONDS = 10.0
 
 UP = Gauge("precis_host_up", "1 while the model server answers.", ["host"])
+BREAKER = Gauge(
+    "precis_breaker_state", "0: the model server is called; 1: by one call at a time; 2: not.", ["host"]
+)
+LEVELS: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 log = structlog.get_logger()
 
@@ -53,8 +59,18 @@ class Host:
     listing: Listing = field(default_factory=dict)
     served: dict[int, Model] = field(default_factory=dict)
     suspected: asyncio.Event = field(default_factory=asyncio.Event)
+    breaker: Breaker = field(default_factory=Breaker)
     up: bool | None = None
     seen_at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One use of a host: the model there, and the ways to tell of it."""
+
+    model: Model
+    ended: Callable[[Verdict], None]  # once, whatever happens
+    suspect: Callable[[], None]  # nobody was there, or not the model
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,30 +108,75 @@ class Hosts:
 
     def models(self) -> list[int]:
         """The ids of all models that can be called now."""
-        return sorted({model_id for host in self._hosts for model_id in host.served})
+        return sorted({model_id for host in self._usable() for model_id in host.served})
 
     def serving(self, model_id: int) -> list[int]:
-        """The ids of the hosts where a model can be called now."""
-        return [host.id for host in self._hosts if model_id in host.served]
+        """The ids of the hosts where a model can be called now, or is just being tried."""
+        return [host.id for host in self._usable() if model_id in host.served]
 
-    def model(self, host_id: int, model_id: int) -> Model | None:
-        """The model there, None if it has just gone."""
-        return next((host.served.get(model_id) for host in self._hosts if host.id == host_id), None)
+    def trusted(self, model_id: int) -> list[int]:
+        """Those of them that take as many calls as there are slots."""
+        return [host.id for host in self._admitting(model_id) if host.breaker.state == "closed"]
 
-    def suspect(self, host_id: int) -> None:
-        """A call found nobody there, or not the model: use nothing of it until it answers again."""
-        for host in self._hosts:
+    def on_trial(self, model_id: int) -> list[int]:
+        """Those of them that take one call, of whatever model, to show whether they are well again."""
+        return [host.id for host in self._admitting(model_id) if host.breaker.state == "half_open"]
+
+    def visit(self, host_id: int, model_id: int) -> Visit | None:
+        """The model there, for one attempt; None if it has just gone, or must not be called."""
+        for host in self._admitting(model_id):
             if host.id == host_id:
-                host.served = {}
-                host.listing = {}
-                host.suspected.set()
+                turn = host.breaker.begin()
+                return Visit(
+                    host.served[model_id],
+                    ended=partial(self._ended, host, turn),
+                    suspect=partial(self._suspect, host),
+                )
+        return None
+
+    def _usable(self) -> Iterator[Host]:
+        # An open one is as good as gone, for slots too: this worker gives its own back, and no longer counts
+        # as one that serves the model if it does so nowhere else. So a worker whom the server answers can
+        # have them all. The price is to lease them again afterwards: a few statements each time it opens.
+        # While it is half open this worker has its share again, most of it idle for the time of one call.
+        return (host for host in self._hosts if host.breaker.state != "open")
+
+    def _admitting(self, model_id: int) -> Iterator[Host]:
+        return (host for host in self._hosts if model_id in host.served and host.breaker.admits)
+
+    def _suspect(self, host: Host) -> None:
+        """Use nothing of it until it answers a look."""
+        host.served = {}
+        host.listing = {}
+        host.suspected.set()
         self._changed()
+
+    def _ended(self, host: Host, turn: int, verdict: Verdict) -> None:
+        before = host.breaker.state, host.breaker.admits
+        seconds = host.breaker.end(turn, verdict)
+        if seconds is not None:
+            log.warning("breaker.opened", host=host.url, verdict=verdict, seconds=round(seconds, 2))
+            asyncio.get_running_loop().call_later(seconds, self._half_open, host, host.breaker.turn)
+        elif before[0] != host.breaker.state:
+            log.info("breaker.closed", host=host.url)
+        self._show(host)
+        if before != (host.breaker.state, host.breaker.admits):
+            self._changed()
+
+    def _half_open(self, host: Host, turn: int) -> None:
+        if host.breaker.half_open(turn):
+            self._show(host)
+            self._changed()
+
+    def _show(self, host: Host) -> None:
+        BREAKER.labels(host.url).set(LEVELS[host.breaker.state])
 
     async def watch(self, url: str) -> None:
         """Ask the server at `url` for ever."""
         async with Server(url) as server:
             host = Host(url, server)
             self._hosts.append(host)
+            self._show(host)
             while True:
                 host.suspected.clear()
                 settled = await self._look(host)
@@ -153,6 +214,9 @@ class Hosts:
                 host.seen_at = now
             return
         served = await self._record(host, listing, version)
+        if not host.up:  # it was away: what its calls have shown is of another life
+            host.breaker.half_open(host.breaker.turn)
+            self._show(host)
         host.served = {model.model_id: self._model(host, model) for model in served}
         host.listing, host.seen_at, host.up = listing, now, True
         UP.labels(host.url).set(1)

@@ -24,6 +24,10 @@ RENEW_ANSWER_SECONDS = 3.0
 # Without a renewal for so long: no new claims; then no model calls. The lease itself lasts LEASE_SECONDS.
 NO_CLAIMS_SECONDS = 10.0
 NO_CALLS_SECONDS = 13.0
+# The same while the session lock that shows our life is gone: then others take over after VANISHED_SECONDS.
+UNSEEN_NO_CLAIMS_SECONDS = 3.0
+UNSEEN_NO_CALLS_SECONDS = 4.0
+LOOK_AGAIN_SECONDS = 0.2  # whether it has gone, once that matters
 # Who was cut off for so long must not judge others by their silence: they were cut off as well. After a
 # failover the server has not been started anew, so its start time does not tell.
 CUT_OFF_SECONDS = 3.0
@@ -73,6 +77,7 @@ class Lease:
         self._claimant: Claimant | None = None
         self._registered: list[Callable[[], None]] = []
         self._heard: list[Callable[[Pulse], None]] = []
+        self._is_seen: Callable[[], bool] = lambda: True
         self.leaving = False
         self.draining = False
 
@@ -85,7 +90,8 @@ class Lease:
     @property
     def may_claim(self) -> bool:
         """Whether the lease is fresh, and nobody wants this worker to leave."""
-        return not self.leaving and not self.draining and self._silence() < NO_CLAIMS_SECONDS
+        longest = NO_CLAIMS_SECONDS if self._is_seen() else UNSEEN_NO_CLAIMS_SECONDS
+        return not self.leaving and not self.draining and self._silence() < longest
 
     @property
     def fresh(self) -> bool:
@@ -104,6 +110,10 @@ class Lease:
     def on_pulse(self, callback: Callable[[Pulse], None]) -> None:
         """Call it with what each renewal brings back."""
         self._heard.append(callback)
+
+    def seen_by(self, is_seen: Callable[[], bool]) -> None:
+        """It tells whether others can see, beside the lease, that we live."""
+        self._is_seen = is_seen
 
     def nudge(self) -> None:
         """Renew now: there may be news."""
@@ -148,9 +158,12 @@ class Lease:
     async def guard(self) -> None:
         """Give up all model calls, for ever, whenever the lease has not been renewed for too long."""
         while True:
-            left = NO_CALLS_SECONDS - self._silence()
-            if left > 0:
-                await asyncio.sleep(left)
+            silence = self._silence()
+            if silence < UNSEEN_NO_CALLS_SECONDS:
+                await asyncio.sleep(UNSEEN_NO_CALLS_SECONDS - silence)
+                continue
+            if silence < NO_CALLS_SECONDS and self._is_seen():
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
                 continue
             log.error("lease.fenced", silence=self._silence(), held=len(self._holder.held()))
             FENCED.inc()

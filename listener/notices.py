@@ -66,6 +66,11 @@ class Notices:
         self._token = ""
         self._again = asyncio.Event()
 
+    @property
+    def shows_life(self) -> bool:
+        """Whether others see the worker's lock, for all we know: a dark network tells nothing."""
+        return self._shown == self._worker()
+
     def show_life(self) -> None:
         """The worker has another id now."""
         self._again.set()
@@ -98,6 +103,7 @@ class Notices:
             self._shown = None
             yield connection
         finally:
+            self._shown = None
             connection.terminate()
 
     async def _ping(self, connection: "asyncpg.Connection[Any]") -> None:

@@ -21,6 +21,7 @@ from listener.tasks.request import Result
 
 BACKOFF_SECONDS = 1.0
 BACKOFF_CAP_SECONDS = 60.0
+MINUTE = 60.0
 
 log = structlog.get_logger()
 
@@ -58,22 +59,46 @@ class HandedBack:
 Outcome = Done | Failed | Again | HandedBack
 
 
-def decide(error: TaskError, *, attempts: int, max_attempts: int, refusals: int) -> Failed | Again:
+def decide(
+    error: TaskError,
+    *,
+    attempts: int,
+    max_attempts: int,
+    refusals: int,
+    tried_seconds: float,
+    budget_seconds: float,
+) -> Failed | Again:
     """What becomes of a job whose attempt ended in `error`: `attempts` with this one, `refusals` in a row of
-    its host.
+    its host, `tried_seconds` since its first claim.
 
-    Full jitter: random between 0 and min(60 s, 1 s * 2^n).
+    Full jitter: random between 0 and min(60 s, 1 s * 2^n), and no further than the end of the budget.
     """
     if isinstance(error, PermanentError):
         return Failed(error.code, error.message)
+    left_seconds = budget_seconds - tried_seconds
+    if left_seconds <= 0:
+        return _give_up(error, f"for {spoken(tried_seconds)}")
     if isinstance(error, CapacityError):
-        return Again(error.code, error.message, jitter(refusals), counted=False)
+        return Again(error.code, error.message, min(jitter(refusals), left_seconds), counted=False)
     if attempts >= max_attempts:
-        message = error.message.replace(
-            " it is tried again by itself.", f" it was tried {attempts} times. Try it later."
-        )
-        return Failed(error.code, message)
-    return Again(error.code, error.message, jitter(attempts), counted=True)
+        return _give_up(error, f"{attempts} times")
+    return Again(error.code, error.message, min(jitter(attempts), left_seconds), counted=True)
+
+
+def _give_up(error: TaskError, how_long: str) -> Failed:
+    message = error.message.replace(
+        " it is tried again by itself.", f" it was tried {how_long}. Try it later."
+    )
+    return Failed(error.code, message)
+
+
+def spoken(seconds: float) -> str:
+    """A length of time in words, rounded."""
+    if seconds < 2 * MINUTE:
+        return f"{max(2, round(seconds))} seconds"
+    if seconds < 120 * MINUTE:
+        return f"{round(seconds / MINUTE)} minutes"
+    return f"{round(seconds / MINUTE / 60)} hours"
 
 
 def jitter(tries: int) -> float:

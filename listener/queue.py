@@ -59,7 +59,7 @@ clock as materialized (
     join want w on w.model_id = t.model_id where t.reached > coalesce(pg_sequence_last_value(w.clock), 0))
 select t.id as job_id, t.epoch, t.attempts, t.model_id, t.reached,
        extract(epoch from clock_timestamp() - p.ready_at)::float8 as waited_seconds,
-       extract(epoch from t.tried_for)::float8 as tried_seconds, r.*,
+       greatest(extract(epoch from t.tried_for), 0)::float8 as tried_seconds, r.*,
        (select count(*) from clock) as clocks_moved  -- asked for, or they would not move
   from took t join pick p on p.id = t.id
  cross join lateral (
@@ -261,10 +261,10 @@ async def finish(
     connection: Connection, job_id: int, epoch: int, *, body: str, checks: Any, engine: Any
 ) -> bool:
     """Store the result and end the job; whether it was accepted, now or before."""
-    rows = await connection.fetch(
-        FINISH, [job_id], [epoch], [body], [json.dumps(checks)], [json.dumps(engine)]
-    )
-    return bool(rows)
+    arguments = [job_id], [epoch], [body], [json.dumps(checks)], [json.dumps(engine)]
+    # The first sending may still be in flight when this one, the second, begins: it waits for that one, but
+    # does not see in its snapshot how it ended. Asked anew, it does.
+    return bool(await connection.fetch(FINISH, *arguments) or await connection.fetch(FINISH, *arguments))
 
 
 async def fail(connection: Connection, job_id: int, epoch: int, *, code: str, message: str) -> bool:

@@ -54,7 +54,15 @@ select (select count(*) from me) > 0 as alive, (select me.draining from me) as d
                from private.model m where m.id = any ($5)) as models
 """
 
-# $1 worker. What it still runs stays, with its row, for the rescue.
+# $1 worker. Waits for a claim of it that is still in flight, and lets no other begin.
+FENCE: LiteralString = """
+with me as materialized (select w.id from private.worker w where w.id = $1 for update)
+update private.worker w set lease_until = '-infinity', incarnation = w.incarnation + 1
+  from me where w.id = me.id
+"""
+
+# $1 worker, fenced before: else this snapshot might miss a claim of it. What it still runs stays, with its
+# row, for the rescue.
 UNREGISTER: LiteralString = """
 with freed as (
   update private.slot s set worker_id = null, incarnation = null where s.worker_id = $1 returning s.n),
@@ -258,6 +266,7 @@ async def renew(
 
 async def unregister(connection: Connection, claimant: Claimant) -> None:
     """Give everything back and leave."""
+    await connection.execute(FENCE, claimant.worker_id)
     await connection.execute(UNREGISTER, claimant.worker_id)
 
 

@@ -16,13 +16,16 @@ from chassis.admin import admin
 from chassis.database import pool
 from chassis.service import Lifecycle
 from listener.attempt import Surroundings
+from listener.census import Census
 from listener.doorbell import Doorbell
+from listener.finisher import Finisher
 from listener.hosts import Hosts, Wishes
 from listener.lease import RENEW_ANSWER_SECONDS, Lease
 from listener.lines import GUARD, Line, passing
 from listener.model import Patience
 from listener.notices import Notices
 from listener.partials import Partials
+from listener.retention import Retention
 from listener.settings import WorkSettings
 from listener.sweeper import Sweeper
 from listener.text.language import warm_up
@@ -31,6 +34,8 @@ from listener.worker import LOCK_TIMEOUT, Worker
 NAME = "precis-work"
 POOL_SIZE = 10  # outcomes, previews, sweeps: short statements
 CLAIM_SECONDS = 10.0
+FINISH_SECONDS = 3.0  # after which each result is written by itself, for as long as that takes
+FINISH_LOCK_TIMEOUT = "100ms"
 
 log = structlog.get_logger()
 
@@ -46,7 +51,9 @@ async def main(lifecycle: Lifecycle, settings: WorkSettings) -> None:
             for url in settings.hosts:
                 sides.append(group.create_task(parts.hosts.watch(url), name=f"host {url}"))
             worker = group.create_task(parts.worker.run(), name="worker")
-            await stack.enter_async_context(admin(settings.admin_listen, checks=parts.checks))
+            await stack.enter_async_context(
+                admin(settings.admin_listen, checks=parts.checks, refresh=parts.census)
+            )
             lifecycle.ready(f"worker {parts.lease.claimant.worker_id}")
             await lifecycle.stopping.wait()
             await parts.worker.drain(settings.drain_seconds)
@@ -74,19 +81,32 @@ class Parts:
     hosts: Hosts
     sides: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
     checks: Mapping[str, Callable[[], Awaitable[bool]]]
+    census: Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Connections for one purpose each."""
+
+    claims: Line
+    renewals: Line
+    results: Line
 
 
 async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
     url = settings.database_url
     statements = await stack.enter_async_context(pool(url, name=NAME, size=POOL_SIZE, server_settings=GUARD))
-    claims = Line(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT)
-    renewals = Line(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS)
-    await stack.enter_async_context(claims)
-    await stack.enter_async_context(renewals)
-    return _wire(settings, statements, claims, renewals)
+    lines = Lines(
+        Line(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT),
+        Line(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS),
+        Line(url, name=f"{NAME}-results", command_seconds=FINISH_SECONDS, lock_timeout=FINISH_LOCK_TIMEOUT),
+    )
+    for line in (lines.claims, lines.renewals, lines.results):
+        await stack.enter_async_context(line)
+    return _wire(settings, statements, lines)
 
 
-def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", claims: Line, renewals: Line) -> Parts:
+def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines) -> Parts:
     url = settings.database_url
     partials = Partials(statements)
     hosts = Hosts(
@@ -94,20 +114,22 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", claims: Line,
     )
     around = Surroundings(
         statements,
+        Finisher(lines.results),
         partials,
         settings.deadline_seconds,
         settings.max_attempts,
+        settings.budget_seconds,
         expect=lambda seconds: sweeper.expect(seconds),
-        suspect=hosts.suspect,
     )
-    worker = Worker(claims, hosts=hosts, around=around)
+    worker = Worker(lines.claims, hosts=hosts, around=around)
     name = f"{socket.gethostname()}:{os.getpid()}"
-    lease = Lease(renewals, name=name, version=version("precis"), holder=worker)
+    lease = Lease(lines.renewals, name=name, version=version("precis"), holder=worker)
     doorbell = Doorbell(url, name=f"{NAME}-bell", changed=worker.look)
     notices = Notices(url, name=f"{NAME}-notices", ear=worker, worker=lambda: lease.claimant.worker_id)
     sweeper = Sweeper(statements, lease=lease, max_attempts=settings.max_attempts, found=lease.nudge)
     worker.attach(lease, doorbell)
     lease.on_register(notices.show_life)
+    lease.seen_by(lambda: notices.shows_life)
     lease.on_pulse(sweeper.hear)
     sides = {
         "lease": lease.run,
@@ -117,7 +139,9 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", claims: Line,
         "sweeper": sweeper.run,
         "partials": partials.run,
     }
-    return Parts(worker, lease, hosts, sides, _checks(statements, lease, hosts))
+    if settings.keep_days > 0:
+        sides["retention"] = Retention(statements, keep_days=settings.keep_days).run
+    return Parts(worker, lease, hosts, sides, _checks(statements, lease, hosts), Census(statements).read)
 
 
 def _checks(

@@ -23,4 +23,6 @@ class WorkSettings:
     idle_seconds: float = key("work.idle_seconds")
     deadline_seconds: float = key("work.deadline_seconds")
     max_attempts: int = key("work.max_attempts")
+    budget_seconds: float = key("work.budget_seconds")
+    keep_days: int = key("work.keep_days")
     drain_seconds: float = key("work.drain_seconds")

@@ -24,7 +24,8 @@ DEADLINE_EXCEEDED = (
 # Lease age counts from the server's start at the earliest: after a restart nobody could renew. A first crash
 # is made up for at once; whoever crashes its worker again waits longer each time. A worker is fenced first,
 # which ends its hold on slots, and buried by a later run: only that one's snapshot is sure to show a claim
-# that was committed as this one began. Its row is also where the log of attempts finds its name.
+# that was committed as this one began. Later means that its snapshot shows the fence: `gone` may lock a row
+# that was fenced since, and `buried` looks again. Its row is also where the log of attempts finds its name.
 RESCUE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 gone as materialized (
@@ -54,6 +55,7 @@ fenced as (
 buried as (
   delete from private.worker w using gone g
    where w.id = g.id and g.fenced
+     and exists (select from private.worker seen where seen.id = g.id and seen.lease_until = '-infinity')
      and not exists (select from private.job j where j.worker_id = g.id and j.state = 'running')
   returning w.id)
 select (select count(*) from back where state = 'ready')::int as requeued,

@@ -21,7 +21,7 @@ from listener.hosts import Hosts
 from listener.lease import Lease
 from listener.lines import Line, passing
 from listener.queue import Claimed, Want
-from listener.registry import Pulse, Share
+from listener.registry import Pulse, Share, SlotKey
 from listener.slots import Slots
 
 POLL_SECONDS = 5.0  # a net under the doorbell
@@ -180,9 +180,11 @@ class Worker:
             await self._line.run(lambda connection: queue.release(connection, sorted(strays)))
         for share in shares:
             await self._settle_share(claimant, share)
-        reachable = self._hosts.models()
         orphans = [
-            key for model in self._slots.models().difference(reachable) for key in self._slots.idle(model)
+            key
+            for model in self._slots.models()
+            for key in self._slots.idle(model)
+            if key.host_id not in self._hosts.serving(model)
         ]
         if orphans:
             await self._give_back(claimant, orphans)
@@ -241,8 +243,14 @@ class Worker:
     def _free(self) -> dict[int, int]:
         if not self._lease.may_claim:
             return {}
-        free = {model: self._slots.free(model, self._hosts.serving(model)) for model in self._hosts.models()}
+        free = {model: self._free_of(model) for model in self._hosts.models()}
         return {model: count for model, count in free.items() if count}
+
+    def _free_of(self, model: int) -> int:
+        # A host on trial takes one call in all, and each of its models asks for one: none must wait until
+        # another has a job. Should two be claimed, `_start` hands one back.
+        trials = sum(min(1, self._slots.free(model, [host])) for host in self._hosts.on_trial(model))
+        return self._slots.free(model, self._hosts.trusted(model)) + trials
 
     def _wants_count(self) -> int:
         return sum(self._free().values())
@@ -280,16 +288,23 @@ class Worker:
     async def _start(self, group: asyncio.TaskGroup, job: Claimed) -> None:
         PICKUP.observe(job.waited_seconds)
         self._floors.see(job.model_id, job.reached, at=asyncio.get_running_loop().time())
-        slot = self._slots.take(job.model_id, self._hosts.serving(job.model_id))
-        model = None if slot is None else self._hosts.model(slot.host_id, job.model_id)
-        if slot is None or model is None:  # its host has gone while we claimed
+        slot = self._take_slot(job.model_id)
+        visit = None if slot is None else self._hosts.visit(slot.host_id, job.model_id)
+        if slot is None or visit is None:  # its host has gone while we claimed
             if slot is not None:
                 self._slots.give(slot)
             await self._line.run(lambda connection: queue.release(connection, [(job.job_id, job.epoch)]))
             return
-        attempt = Attempt(job, slot, model, self._around)
+        seat = contextlib.ExitStack()  # closed once, by whoever comes first
+        seat.callback(self._vacate, slot)
+        attempt = Attempt(job, seat.close, visit, self._around)
         self._running[job.job_id] = attempt
         group.create_task(self._run(attempt), name=f"job-{job.job_id}-{job.epoch}")
+
+    def _take_slot(self, model: int) -> SlotKey | None:
+        """Where there is trust, if possible: a failed trial costs somebody an attempt."""
+        trusted, on_trial = self._hosts.trusted(model), self._hosts.on_trial(model)
+        return self._slots.take(model, trusted) or self._slots.take(model, on_trial)
 
     async def _run(self, attempt: Attempt) -> None:
         try:
@@ -297,9 +312,13 @@ class Worker:
         finally:
             if self._running.get(attempt.claimed.job_id) is attempt:
                 del self._running[attempt.claimed.job_id]
-            self._slots.give(attempt.slot)
+            attempt.vacate()
             self._calm.set()
-            self._wake.set()
+
+    def _vacate(self, slot: SlotKey) -> None:
+        """Claim the next job now: a slot is for calls, and what is left of the last one is to be written."""
+        self._slots.give(slot)
+        self._wake.set()
 
     def _stop_all(self, why: Stop) -> None:
         for attempt in list(self._running.values()):

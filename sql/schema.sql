@@ -72,7 +72,7 @@ CREATE TABLE private.allowance (
     requests_waiting integer,
     weight real DEFAULT 1 NOT NULL,
     CONSTRAINT allowance_is_not_negative CHECK ((LEAST((requests_per_day)::bigint, bytes_per_day, (requests_waiting)::bigint) >= 0)),
-    CONSTRAINT allowance_weight_is_sane CHECK (((weight >= (0.01)::double precision) AND (weight <= (100)::double precision)))
+    CONSTRAINT allowance_weight_is_sane CHECK (((weight >= (0.01)::real) AND (weight <= (100)::real)))
 );
 
 
@@ -291,6 +291,9 @@ CREATE FUNCTION gate.retry(request_id uuid) RETURNS void
 begin
   perform private.check_own(request_id);
   perform private.retry(request_id);
+  -- Asked afterwards: the lock on the event cursor comes behind that on the job.
+  perform private.refuse_waiting(a.requests_waiting) from private.event_cursor c cross join private.allowance_of(c.owner) a
+    where c.owner = gate.uid() and c.waiting > a.requests_waiting;
 end $$;
 
 
@@ -444,31 +447,33 @@ CREATE FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[
     AS $$
 declare
   today constant date := (now() at time zone 'UTC')::date;
-  batch record;
-  last_n bigint;
-  watched boolean;
+  rung int;
 begin
-  -- Owner by owner in one order: two statements over several owners cannot deadlock.
-  for batch in select c.owner, array_agg(c.ref order by c.i) filter (where c.ref is not null) as refs, count(c.ref) as size,
-                      coalesce(sum(c.waits), 0) as waits, count(c.sent) as requests, coalesce(sum(c.sent), 0) as bytes
-                 from unnest(owners, refs, waits, sent) with ordinality c(owner, ref, waits, sent, i)
-                group by c.owner order by c.owner
-  loop
-    -- Takes the next numbers and learns whether somebody watches. A stream sets watched_until on this row before it
-    -- reads its backlog, so an event is either in that backlog or rings.
+  with batch as materialized (
+    select c.owner, array_agg(c.ref order by c.i) filter (where c.ref is not null) as refs, count(c.ref) as size,
+           coalesce(sum(c.waits), 0) as waits, count(c.sent) as requests, coalesce(sum(c.sent), 0) as bytes
+      from unnest(owners, refs, waits, sent) with ordinality c(owner, ref, waits, sent, i) group by c.owner),
+  -- Locked in one order: two statements over several owners cannot deadlock.
+  held as materialized (
+    select c.owner from private.event_cursor c
+     where c.owner = any (array(select b.owner from batch b)) order by c.owner for no key update),
+  -- Takes the next numbers and learns whether somebody watches. A stream sets watched_until on this row before it
+  -- reads its backlog, so an event is either in that backlog or rings. No row: the account itself is being deleted.
+  bumped as (
     update private.event_cursor c
-       set n = c.n + batch.size, waiting = c.waiting + batch.waits,
-           day = case when batch.requests > 0 then today else c.day end,
-           day_requests = case when batch.requests = 0 or c.day = today then c.day_requests else 0 end + batch.requests,
-           day_bytes = case when batch.requests = 0 or c.day = today then c.day_bytes else 0 end + batch.bytes
-     where c.owner = batch.owner
-    returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
-    continue when not found or batch.size = 0;  -- not found: the account itself is being deleted
+       set n = c.n + b.size, waiting = c.waiting + b.waits,
+           -- A transaction that began before midnight and got here after another of today must not turn the day back.
+           day = case when b.requests > 0 then greatest(c.day, today) else c.day end,
+           day_requests = case when b.requests = 0 or c.day >= today then c.day_requests else 0 end + b.requests,
+           day_bytes = case when b.requests = 0 or c.day >= today then c.day_bytes else 0 end + b.bytes
+      from batch b where b.owner = c.owner and c.owner = any (array(select h.owner from held h))
+    returning c.owner, c.n, c.n - b.size as n_before, b.refs, c.watched_until > clock_timestamp() as watched),
+  appended as (
     insert into private.event (owner, n, kind, ref, gone)
-      select batch.owner, last_n - batch.size + r.i, event_kind, r.ref, are_gone
-        from unnest(batch.refs) with ordinality r(ref, i);
-    if watched then perform pg_notify('precis_event', batch.owner || ':' || last_n); end if;
-  end loop;
+    select b.owner, b.n_before + r.i, event_kind, r.ref, are_gone
+      from bumped b cross join lateral unnest(b.refs) with ordinality r(ref, i))
+  select count(pg_notify('precis_event', b.owner || ':' || b.n)) into rung
+    from bumped b where b.watched and b.refs is not null;
 end $$;
 
 
@@ -535,27 +540,60 @@ COMMENT ON FUNCTION private.check_own(request_id uuid) IS 'Refuses somebody else
 
 
 --
--- Name: check_quota(uuid, bigint); Type: FUNCTION; Schema: private; Owner: -
+-- Name: event_cursor; Type: TABLE; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.check_quota(owner uuid, bytes bigint) RETURNS void
+CREATE TABLE private.event_cursor (
+    owner uuid NOT NULL,
+    n bigint DEFAULT 0 NOT NULL,
+    min_n bigint DEFAULT 0 NOT NULL,
+    watched_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    waiting integer DEFAULT 0 NOT NULL,
+    day date DEFAULT '-infinity'::date NOT NULL,
+    day_requests integer DEFAULT 0 NOT NULL,
+    day_bytes bigint DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50');
+
+
+--
+-- Name: TABLE event_cursor; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.event_cursor IS 'The last event number of an account, the last one already pruned, and until when a stream of that account is open. What its quotas count stands here as well: every insert and every claim locks this row anyway.';
+
+
+--
+-- Name: COLUMN event_cursor.waiting; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.event_cursor.waiting IS 'Requests of the account that are queued, scheduled ones included.';
+
+
+--
+-- Name: COLUMN event_cursor.day; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.event_cursor.day IS 'The day (UTC) that day_requests and day_bytes count.';
+
+
+--
+-- Name: check_quota(private.event_cursor, bigint); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.check_quota(used private.event_cursor, bytes bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
   today constant date := (now() at time zone 'UTC')::date;
   tomorrow constant int := ceil(extract(epoch from (today + 1)::timestamp - now() at time zone 'UTC'));
-  used private.event_cursor;
-  allowed private.allowance;
+  allowed constant private.allowance := private.allowance_of(used.owner);
 begin
-  select * into strict used from private.event_cursor c where c.owner = check_quota.owner for no key update;
-  allowed := private.allowance_of(owner);
+  if used.day < today then used.day_requests := 0; used.day_bytes := 0; end if;
   if used.waiting >= allowed.requests_waiting then
-    perform private.refuse_quota('too_many_waiting',
-      format('%s of your requests are waiting, as many as may. Send more when some of them have ended.', used.waiting), 30);
-  end if;
-  if used.day <> today then used.day_requests := 0; used.day_bytes := 0; end if;
-  if used.day_requests >= allowed.requests_per_day then
+    perform private.refuse_waiting(allowed.requests_waiting);
+  elsif used.day_requests >= allowed.requests_per_day then
     perform private.refuse_quota('daily_requests_used',
       format('You have sent the %s requests that you may send in a day. Send more after midnight UTC.', allowed.requests_per_day), tomorrow);
   elsif used.day_bytes + bytes > allowed.bytes_per_day then
@@ -566,10 +604,10 @@ end $$;
 
 
 --
--- Name: FUNCTION check_quota(owner uuid, bytes bigint); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION check_quota(used private.event_cursor, bytes bigint); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.check_quota(owner uuid, bytes bigint) IS 'Refuses one more request with so many bytes if a quota of its owner is used up. Leaves the event cursor locked: no two inserts of one owner get by the last place.';
+COMMENT ON FUNCTION private.check_quota(used private.event_cursor, bytes bigint) IS 'Refuses one more request with so many bytes if a quota of its owner is used up. Takes the owner''s event cursor as it is while locked: no two inserts get the last place.';
 
 
 --
@@ -1032,19 +1070,20 @@ CREATE FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint
     SET enable_sort TO 'off'
     AS $$
 declare
-  model private.model;
-  clock_now bigint;
-  last_tag bigint;
-  step bigint;
+  tag bigint;
 begin
-  select * into strict model from private.model m where m.id = model_id;
-  step := greatest(2, model.step / (private.allowance_of(owner)).weight);
-  clock_now := coalesce(pg_sequence_last_value(model.clock), 0);
-  select j.tag + j.priority * private.head_start() into last_tag from private.job j
-   where j.state = 'ready' and j.run_at is null and j.owner = fair_tag.owner and j.model_id = fair_tag.model_id
-     and j.priority = fair_tag.priority and (-j.tag) < -(clock_now - fair_tag.priority * private.head_start())
-   order by (-j.tag) limit 1;
-  return coalesce(last_tag + step, clock_now + step / 2) - priority * private.head_start();
+  -- One statement, and no function that is not known when it is planned: all of the owner's inserts wait for it.
+  select coalesce(last.tag + s.step, s.clock_now + s.step / 2) - fair_tag.priority * private.head_start() into strict tag
+    from (select greatest(2, m.step / coalesce((select a.weight from private.allowance a where a.owner = fair_tag.owner),
+                                               (select a.weight from private.allowance a where a.owner is null), 1))::bigint as step,
+                 coalesce(pg_sequence_last_value(m.clock), 0) as clock_now
+            from private.model m where m.id = fair_tag.model_id) s
+    left join lateral (
+      select j.tag + j.priority * private.head_start() as tag from private.job j
+       where j.state = 'ready' and j.run_at is null and j.owner = fair_tag.owner and j.model_id = fair_tag.model_id
+         and j.priority = fair_tag.priority and (-j.tag) < -(s.clock_now - fair_tag.priority * private.head_start())
+       order by (-j.tag) limit 1) last on true;
+  return tag;
 end $$;
 
 
@@ -1117,6 +1156,7 @@ declare
     new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
     new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
   model private.model;
+  used private.event_cursor;
   stored private.request;
 begin
   if key is not null then
@@ -1126,16 +1166,16 @@ begin
   perform private.check_request(new);
   model := private.resolve_model(new.model);
   -- The lock that orders this owner's events orders their tags and guards their quotas as well.
-  perform private.check_quota(me, coalesce(octet_length(new.text), 0));
+  select * into strict used from private.event_cursor c where c.owner = me for no key update;
+  if key is not null then  -- the same key, a moment ago: no new request, so no quota is asked
+    select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
+    if found then return private.replay_request(stored, hash); end if;
+  end if;
+  perform private.check_quota(used, coalesce(octet_length(new.text), 0));
   insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
                                model, idempotency_key, body_hash)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
-            coalesce(new.style, 'plain'), new.language, model.name, key, hash)
-    on conflict (owner, idempotency_key) do nothing returning * into stored;
-  if not found then  -- the same key, at the same moment
-    select * into strict stored from private.request r where r.owner = me and r.idempotency_key = key;
-    return private.replay_request(stored, hash);
-  end if;
+            coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
   insert into private.job (request_id, owner, model_id, priority, tag, run_at)
     values (stored.id, me, model.id, coalesce(new.priority, 0),
             private.fair_tag(me, model.id, coalesce(new.priority, 0::smallint)),
@@ -1161,6 +1201,8 @@ CREATE FUNCTION private.log_job() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  changed record;
 begin
   if tg_op = 'INSERT' then
     perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
@@ -1173,19 +1215,27 @@ begin
     delete from private.attempt a where a.job_id = any (array(select o.id from before_rows o where o.epoch > 0));
   else
     -- What a client cannot see is no event: leases, tags, progress of a stream.
-    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
-                                  array_agg((n.state = 'ready')::int - (o.state = 'ready')::int), null, false)
-       from after_rows n join before_rows o on o.id = n.id
-      where n.kind = 'root' and (gate.request_state(n.state), n.priority, n.run_at)
-                     is distinct from (gate.request_state(o.state), o.priority, o.run_at)
-     having count(*) > 0;
-    insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
-      select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
-             case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
-                  when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
-             n.error_code, n.error_message
-        from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
-       where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
+    select array_agg(c.owner) filter (where c.seen) as owners, array_agg(c.request_id) filter (where c.seen) as refs,
+           array_agg(c.waits) filter (where c.seen) as waits, bool_or(c.ended) as any_ended into changed
+      from (select n.owner, n.request_id, (n.state = 'ready')::int - (o.state = 'ready')::int as waits,
+                   -- The states as gate.request_state tells them apart, without a call of it for each row.
+                   n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
+                      is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
+                   o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended
+              from after_rows n join before_rows o on o.id = n.id) c;
+    if changed.owners is not null then
+      perform private.append_events('request', changed.owners, changed.refs, changed.waits, null, false);
+    end if;
+    if changed.any_ended then
+      insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
+        select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
+               case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
+                    when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
+               case when n.state in ('ready', 'failed') then n.error_code end,  -- the release before left it standing
+               case when n.state in ('ready', 'failed') then n.error_message end
+          from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
+         where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
+    end if;
   end if;
   return null;
 end $$;
@@ -1310,6 +1360,26 @@ $$;
 --
 
 COMMENT ON FUNCTION private.refuse_quota(code text, message text, seconds integer) IS 'Refuses for now, and says when to come back.';
+
+
+--
+-- Name: refuse_waiting(integer); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.refuse_waiting(most integer) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select private.refuse_quota('too_many_waiting',
+    format('As many of your requests are waiting as may: %s. Send more when some of them have begun.', most), 30)
+$$;
+
+
+--
+-- Name: FUNCTION refuse_waiting(most integer); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.refuse_waiting(most integer) IS 'Refuses because too many requests of the account would wait.';
 
 
 --
@@ -1733,44 +1803,6 @@ COMMENT ON VIEW gate.event IS 'The event log of the account that is signed in. F
 
 
 --
--- Name: event_cursor; Type: TABLE; Schema: private; Owner: -
---
-
-CREATE TABLE private.event_cursor (
-    owner uuid NOT NULL,
-    n bigint DEFAULT 0 NOT NULL,
-    min_n bigint DEFAULT 0 NOT NULL,
-    watched_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    waiting integer DEFAULT 0 NOT NULL,
-    day date DEFAULT '-infinity'::date NOT NULL,
-    day_requests integer DEFAULT 0 NOT NULL,
-    day_bytes bigint DEFAULT 0 NOT NULL
-)
-WITH (fillfactor='50');
-
-
---
--- Name: TABLE event_cursor; Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON TABLE private.event_cursor IS 'The last event number of an account, the last one already pruned, and until when a stream of that account is open. What its quotas count stands here as well: every insert and every claim locks this row anyway.';
-
-
---
--- Name: COLUMN event_cursor.waiting; Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON COLUMN private.event_cursor.waiting IS 'Requests of the account that are queued, scheduled ones included.';
-
-
---
--- Name: COLUMN event_cursor.day; Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON COLUMN private.event_cursor.day IS 'The day (UTC) that day_requests and day_bytes count.';
-
-
---
 -- Name: event_cursor; Type: VIEW; Schema: gate; Owner: -
 --
 
@@ -2081,9 +2113,9 @@ COMMENT ON TABLE private.rate_bucket IS 'Token buckets of the rate limits. Keys 
 --
 
 CREATE SEQUENCE private.rings
-    START WITH 0
+    START WITH 1
     INCREMENT BY 1
-    MINVALUE 0
+    NO MINVALUE
     NO MAXVALUE
     CACHE 1;
 
@@ -2092,7 +2124,7 @@ CREATE SEQUENCE private.rings
 -- Name: SEQUENCE rings; Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON SEQUENCE private.rings IS 'Counts how often the doorbell was rung: no table, so that inserts need not wait for each other.';
+COMMENT ON SEQUENCE private.rings IS 'Counts how often the doorbell was rung: no table, so that inserts need not wait for each other. pg_sequence_last_value is the count, null before the first.';
 
 
 --
@@ -2438,19 +2470,28 @@ CREATE VIEW public.usage WITH (security_invoker='true') AS
     a.requests_per_day AS requests_per_day_limit,
     t.bytes AS bytes_today,
     a.bytes_per_day AS bytes_per_day_limit,
-    GREATEST(0, (a.requests_waiting - c.waiting)) AS requests_waiting_left,
-    GREATEST(0, (a.requests_per_day - t.requests)) AS requests_left,
-    GREATEST((0)::bigint, (a.bytes_per_day - t.bytes)) AS bytes_left,
+        CASE
+            WHEN (a.requests_waiting IS NOT NULL) THEN GREATEST(0, (a.requests_waiting - c.waiting))
+            ELSE NULL::integer
+        END AS requests_waiting_left,
+        CASE
+            WHEN (a.requests_per_day IS NOT NULL) THEN GREATEST(0, (a.requests_per_day - t.requests))
+            ELSE NULL::integer
+        END AS requests_left,
+        CASE
+            WHEN (a.bytes_per_day IS NOT NULL) THEN GREATEST((0)::bigint, (a.bytes_per_day - t.bytes))
+            ELSE NULL::bigint
+        END AS bytes_left,
     (((((now() AT TIME ZONE 'UTC'::text))::date + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text) AS day_ends_at
    FROM ((private.event_cursor c
      CROSS JOIN gate.allowance() a(owner, requests_per_day, bytes_per_day, requests_waiting, weight))
      CROSS JOIN LATERAL ( SELECT
                 CASE
-                    WHEN (c.day = ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_requests
+                    WHEN (c.day >= ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_requests
                     ELSE 0
                 END AS requests,
                 CASE
-                    WHEN (c.day = ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_bytes
+                    WHEN (c.day >= ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_bytes
                     ELSE (0)::bigint
                 END AS bytes) t);
 
@@ -2459,7 +2500,7 @@ CREATE VIEW public.usage WITH (security_invoker='true') AS
 -- Name: VIEW usage; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON VIEW public.usage IS 'What you have used of your quotas and what is left: one row. A limit of null is no limit.';
+COMMENT ON VIEW public.usage IS 'What you have used of your quotas and what is left: one row. Null in a limit, and in what is left of it, is no limit.';
 
 
 --

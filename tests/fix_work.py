@@ -14,6 +14,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from psycopg.pq import ExecStatus
 
 from chassis.database import connect, pool
 from chassis.service import Lifecycle
@@ -82,7 +83,9 @@ class Desk:
         """As the superuser, past row security."""
         with self.database.connect() as connection:
             cursor = connection.execute(sql, arguments)
-            return list(cursor.fetchall()) if cursor.description else []
+            # Not by its description: rows may be without columns.
+            has_rows = cursor.pgresult and cursor.pgresult.status == ExecStatus.TUPLES_OK
+            return list(cursor.fetchall()) if has_rows else []
 
     async def until(
         self, sql: LiteralString, *arguments: object, within: float = PATIENCE_SECONDS
@@ -193,6 +196,8 @@ class Desk:
             "idle_seconds": 2.0,
             "deadline_seconds": 30.0,
             "max_attempts": 3,
+            "budget_seconds": 3600.0,
+            "keep_days": 0,
             "drain_seconds": 1.0,
         }
         return WorkSettings(**(chosen | changes))

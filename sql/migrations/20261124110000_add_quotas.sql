@@ -1,8 +1,13 @@
 -- Quotas and weights of accounts: what they may send in a day, how much may wait, and their share of the models.
 -- Locks: ACCESS EXCLUSIVE on private.event_cursor for as long as columns with constant defaults take; SHARE ROW EXCLUSIVE on
--- private.job for its trigger. What waits already is counted while both are held.
+-- private.job for its trigger, on private.account for a foreign key. What waits already is counted while they are held.
+-- ACCESS EXCLUSIVE on private.session, so that none of this deadlocks with those who are served meanwhile: what a client does
+-- asks for the session first, and an insert takes event_cursor and job in the other order than a worker does.
 
 -- migrate:up
+lock table private.account in share row exclusive mode;
+lock table private.session in access exclusive mode;
+lock table private.job in share row exclusive mode;
 alter table private.event_cursor
   add waiting int not null default 0,
   add day date not null default '-infinity',
@@ -21,7 +26,7 @@ create table private.allowance (
   weight real not null default 1,
   constraint allowance_owner_is_unique unique nulls not distinct (owner),
   constraint allowance_is_not_negative check (least(requests_per_day, bytes_per_day, requests_waiting) >= 0),
-  constraint allowance_weight_is_sane check (weight between 0.01 and 100)
+  constraint allowance_weight_is_sane check (weight between 0.01::real and 100::real)
 );
 comment on table private.allowance is
   'Quotas and weight of an account; a null quota is no limit. The row without an owner holds for every account that has none of its own. An operator''s to change.';
@@ -51,31 +56,33 @@ create function private.append_events(event_kind text, owners uuid[], refs uuid[
   returns void language plpgsql security definer set search_path = '' as $$
 declare
   today constant date := (now() at time zone 'UTC')::date;
-  batch record;
-  last_n bigint;
-  watched boolean;
+  rung int;
 begin
-  -- Owner by owner in one order: two statements over several owners cannot deadlock.
-  for batch in select c.owner, array_agg(c.ref order by c.i) filter (where c.ref is not null) as refs, count(c.ref) as size,
-                      coalesce(sum(c.waits), 0) as waits, count(c.sent) as requests, coalesce(sum(c.sent), 0) as bytes
-                 from unnest(owners, refs, waits, sent) with ordinality c(owner, ref, waits, sent, i)
-                group by c.owner order by c.owner
-  loop
-    -- Takes the next numbers and learns whether somebody watches. A stream sets watched_until on this row before it
-    -- reads its backlog, so an event is either in that backlog or rings.
+  with batch as materialized (
+    select c.owner, array_agg(c.ref order by c.i) filter (where c.ref is not null) as refs, count(c.ref) as size,
+           coalesce(sum(c.waits), 0) as waits, count(c.sent) as requests, coalesce(sum(c.sent), 0) as bytes
+      from unnest(owners, refs, waits, sent) with ordinality c(owner, ref, waits, sent, i) group by c.owner),
+  -- Locked in one order: two statements over several owners cannot deadlock.
+  held as materialized (
+    select c.owner from private.event_cursor c
+     where c.owner = any (array(select b.owner from batch b)) order by c.owner for no key update),
+  -- Takes the next numbers and learns whether somebody watches. A stream sets watched_until on this row before it
+  -- reads its backlog, so an event is either in that backlog or rings. No row: the account itself is being deleted.
+  bumped as (
     update private.event_cursor c
-       set n = c.n + batch.size, waiting = c.waiting + batch.waits,
-           day = case when batch.requests > 0 then today else c.day end,
-           day_requests = case when batch.requests = 0 or c.day = today then c.day_requests else 0 end + batch.requests,
-           day_bytes = case when batch.requests = 0 or c.day = today then c.day_bytes else 0 end + batch.bytes
-     where c.owner = batch.owner
-    returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
-    continue when not found or batch.size = 0;  -- not found: the account itself is being deleted
+       set n = c.n + b.size, waiting = c.waiting + b.waits,
+           -- A transaction that began before midnight and got here after another of today must not turn the day back.
+           day = case when b.requests > 0 then greatest(c.day, today) else c.day end,
+           day_requests = case when b.requests = 0 or c.day >= today then c.day_requests else 0 end + b.requests,
+           day_bytes = case when b.requests = 0 or c.day >= today then c.day_bytes else 0 end + b.bytes
+      from batch b where b.owner = c.owner and c.owner = any (array(select h.owner from held h))
+    returning c.owner, c.n, c.n - b.size as n_before, b.refs, c.watched_until > clock_timestamp() as watched),
+  appended as (
     insert into private.event (owner, n, kind, ref, gone)
-      select batch.owner, last_n - batch.size + r.i, event_kind, r.ref, are_gone
-        from unnest(batch.refs) with ordinality r(ref, i);
-    if watched then perform pg_notify('precis_event', batch.owner || ':' || last_n); end if;
-  end loop;
+    select b.owner, b.n_before + r.i, event_kind, r.ref, are_gone
+      from bumped b cross join lateral unnest(b.refs) with ordinality r(ref, i))
+  select count(pg_notify('precis_event', b.owner || ':' || b.n)) into rung
+    from bumped b where b.watched and b.refs is not null;
 end $$;
 comment on function private.append_events(text, uuid[], uuid[], int[], bigint[], boolean) is
   'For each owner: appends an event for each ref that is not null and rings if somebody watches, adds waits to what is queued, and counts each sent that is not null as a request of today with so many bytes.';
@@ -106,8 +113,9 @@ begin
     perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
                                   array_agg((n.state = 'ready')::int - (o.state = 'ready')::int), null, false)
        from after_rows n join before_rows o on o.id = n.id
-      where n.kind = 'root' and (gate.request_state(n.state), n.priority, n.run_at)
-                     is distinct from (gate.request_state(o.state), o.priority, o.run_at)
+      -- The states as gate.request_state tells them apart, without a call of it for each row.
+      where n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
+                     is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at)
      having count(*) > 0;
   end if;
   return null;
@@ -124,19 +132,20 @@ update private.event_cursor c set waiting = w.waiting
 create or replace function private.fair_tag(owner uuid, model_id int, priority smallint) returns bigint
   language plpgsql volatile set search_path = '' set enable_seqscan = off set enable_sort = off as $$
 declare
-  model private.model;
-  clock_now bigint;
-  last_tag bigint;
-  step bigint;
+  tag bigint;
 begin
-  select * into strict model from private.model m where m.id = model_id;
-  step := greatest(2, model.step / (private.allowance_of(owner)).weight);
-  clock_now := coalesce(pg_sequence_last_value(model.clock), 0);
-  select j.tag + j.priority * private.head_start() into last_tag from private.job j
-   where j.state = 'ready' and j.run_at is null and j.owner = fair_tag.owner and j.model_id = fair_tag.model_id
-     and j.priority = fair_tag.priority and (-j.tag) < -(clock_now - fair_tag.priority * private.head_start())
-   order by (-j.tag) limit 1;
-  return coalesce(last_tag + step, clock_now + step / 2) - priority * private.head_start();
+  -- One statement, and no function that is not known when it is planned: all of the owner's inserts wait for it.
+  select coalesce(last.tag + s.step, s.clock_now + s.step / 2) - fair_tag.priority * private.head_start() into strict tag
+    from (select greatest(2, m.step / coalesce((select a.weight from private.allowance a where a.owner = fair_tag.owner),
+                                               (select a.weight from private.allowance a where a.owner is null), 1))::bigint as step,
+                 coalesce(pg_sequence_last_value(m.clock), 0) as clock_now
+            from private.model m where m.id = fair_tag.model_id) s
+    left join lateral (
+      select j.tag + j.priority * private.head_start() as tag from private.job j
+       where j.state = 'ready' and j.run_at is null and j.owner = fair_tag.owner and j.model_id = fair_tag.model_id
+         and j.priority = fair_tag.priority and (-j.tag) < -(s.clock_now - fair_tag.priority * private.head_start())
+       order by (-j.tag) limit 1) last on true;
+  return tag;
 end $$;
 comment on function private.fair_tag is
   'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. A step is shorter for an owner of more weight. Needs the lock on the owner''s event cursor.';
@@ -148,21 +157,22 @@ create function private.refuse_quota(code text, message text, seconds int) retur
 $$;
 comment on function private.refuse_quota is 'Refuses for now, and says when to come back.';
 
-create function private.check_quota(owner uuid, bytes bigint) returns void language plpgsql volatile set search_path = '' as $$
+create function private.refuse_waiting(most int) returns void language sql volatile set search_path = '' as $$
+  select private.refuse_quota('too_many_waiting',
+    format('As many of your requests are waiting as may: %s. Send more when some of them have begun.', most), 30)
+$$;
+comment on function private.refuse_waiting is 'Refuses because too many requests of the account would wait.';
+
+create function private.check_quota(used private.event_cursor, bytes bigint) returns void language plpgsql volatile set search_path = '' as $$
 declare
   today constant date := (now() at time zone 'UTC')::date;
   tomorrow constant int := ceil(extract(epoch from (today + 1)::timestamp - now() at time zone 'UTC'));
-  used private.event_cursor;
-  allowed private.allowance;
+  allowed constant private.allowance := private.allowance_of(used.owner);
 begin
-  select * into strict used from private.event_cursor c where c.owner = check_quota.owner for no key update;
-  allowed := private.allowance_of(owner);
+  if used.day < today then used.day_requests := 0; used.day_bytes := 0; end if;
   if used.waiting >= allowed.requests_waiting then
-    perform private.refuse_quota('too_many_waiting',
-      format('%s of your requests are waiting, as many as may. Send more when some of them have ended.', used.waiting), 30);
-  end if;
-  if used.day <> today then used.day_requests := 0; used.day_bytes := 0; end if;
-  if used.day_requests >= allowed.requests_per_day then
+    perform private.refuse_waiting(allowed.requests_waiting);
+  elsif used.day_requests >= allowed.requests_per_day then
     perform private.refuse_quota('daily_requests_used',
       format('You have sent the %s requests that you may send in a day. Send more after midnight UTC.', allowed.requests_per_day), tomorrow);
   elsif used.day_bytes + bytes > allowed.bytes_per_day then
@@ -171,9 +181,10 @@ begin
   end if;
 end $$;
 comment on function private.check_quota is
-  'Refuses one more request with so many bytes if a quota of its owner is used up. Leaves the event cursor locked: no two inserts of one owner get by the last place.';
+  'Refuses one more request with so many bytes if a quota of its owner is used up. Takes the owner''s event cursor as it is while locked: no two inserts get the last place.';
 alter function private.refuse_quota(text, text, int) owner to precis_definer;
-alter function private.check_quota(uuid, bigint) owner to precis_definer;
+alter function private.refuse_waiting(int) owner to precis_definer;
+alter function private.check_quota(private.event_cursor, bigint) owner to precis_definer;
 
 create or replace function private.insert_request() returns trigger language plpgsql security definer set search_path = '' as $$
 declare
@@ -183,6 +194,7 @@ declare
     new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
     new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
   model private.model;
+  used private.event_cursor;
   stored private.request;
 begin
   if key is not null then
@@ -192,16 +204,16 @@ begin
   perform private.check_request(new);
   model := private.resolve_model(new.model);
   -- The lock that orders this owner's events orders their tags and guards their quotas as well.
-  perform private.check_quota(me, coalesce(octet_length(new.text), 0));
+  select * into strict used from private.event_cursor c where c.owner = me for no key update;
+  if key is not null then  -- the same key, a moment ago: no new request, so no quota is asked
+    select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
+    if found then return private.replay_request(stored, hash); end if;
+  end if;
+  perform private.check_quota(used, coalesce(octet_length(new.text), 0));
   insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
                                model, idempotency_key, body_hash)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
-            coalesce(new.style, 'plain'), new.language, model.name, key, hash)
-    on conflict (owner, idempotency_key) do nothing returning * into stored;
-  if not found then  -- the same key, at the same moment
-    select * into strict stored from private.request r where r.owner = me and r.idempotency_key = key;
-    return private.replay_request(stored, hash);
-  end if;
+            coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
   insert into private.job (request_id, owner, model_id, priority, tag, run_at)
     values (stored.id, me, model.id, coalesce(new.priority, 0),
             private.fair_tag(me, model.id, coalesce(new.priority, 0::smallint)),
@@ -215,14 +227,15 @@ create view public.usage with (security_invoker = true) as
   select c.waiting as requests_waiting, a.requests_waiting as requests_waiting_limit,
          t.requests as requests_today, a.requests_per_day as requests_per_day_limit,
          t.bytes as bytes_today, a.bytes_per_day as bytes_per_day_limit,
-         greatest(0, a.requests_waiting - c.waiting) as requests_waiting_left,
-         greatest(0, a.requests_per_day - t.requests) as requests_left, greatest(0, a.bytes_per_day - t.bytes) as bytes_left,
+         case when a.requests_waiting is not null then greatest(0, a.requests_waiting - c.waiting) end as requests_waiting_left,
+         case when a.requests_per_day is not null then greatest(0, a.requests_per_day - t.requests) end as requests_left,
+         case when a.bytes_per_day is not null then greatest(0, a.bytes_per_day - t.bytes) end as bytes_left,
          ((now() at time zone 'UTC')::date + 1)::timestamp at time zone 'UTC' as day_ends_at
     from private.event_cursor c
    cross join gate.allowance() a
-   cross join lateral (select case when c.day = (now() at time zone 'UTC')::date then c.day_requests else 0 end as requests,
-                              case when c.day = (now() at time zone 'UTC')::date then c.day_bytes else 0 end as bytes) t;
-comment on view public.usage is 'What you have used of your quotas and what is left: one row. A limit of null is no limit.';
+   cross join lateral (select case when c.day >= (now() at time zone 'UTC')::date then c.day_requests else 0 end as requests,
+                              case when c.day >= (now() at time zone 'UTC')::date then c.day_bytes else 0 end as bytes) t;
+comment on view public.usage is 'What you have used of your quotas and what is left: one row. Null in a limit, and in what is left of it, is no limit.';
 comment on column public.usage.requests_waiting is 'How many of your requests are queued now, scheduled ones included.';
 comment on column public.usage.requests_waiting_limit is 'How many may be queued at a time.';
 comment on column public.usage.requests_today is 'How many requests you have sent today (UTC).';
@@ -344,8 +357,8 @@ begin
   perform private.answer(202, stored.id, false);
   return private.request_row(stored.id);
 end $$;
-drop function private.check_quota(uuid, bigint), private.refuse_quota(text, text, int), gate.allowance(), private.allowance_of(uuid),
-  private.append_events(text, uuid[], uuid[], int[], bigint[], boolean);
+drop function private.check_quota(private.event_cursor, bigint), private.refuse_waiting(int), private.refuse_quota(text, text, int),
+  gate.allowance(), private.allowance_of(uuid), private.append_events(text, uuid[], uuid[], int[], bigint[], boolean);
 drop table private.allowance;
 comment on table private.event_cursor is
   'The last event number of an account, the last one already pruned, and until when a stream of that account is open.';

@@ -1,8 +1,11 @@
 -- The log of attempts: what became of each claim of a job, for those who ask what happened to their request.
--- Locks: ACCESS EXCLUSIVE on private.job for a column without default; SHARE on it while job_finished_at_idx is built (on a
--- large table build that one before, concurrently, under the same name).
+-- Locks: ACCESS EXCLUSIVE on private.job for a column without default and while job_finished_at_idx is built (on a large table
+-- build that one before, concurrently, under the same name); on private.worker and private.request for a policy, on
+-- public.requests for its new form. On private.session first, and in this order, so that nobody who is served meanwhile
+-- deadlocks with it.
 
 -- migrate:up
+lock table private.session, private.request, private.worker, private.job in access exclusive mode;
 alter table private.job add started_at timestamptz;
 comment on column private.job.started_at is 'First claim since a person asked for it: the budget of total time counts from here.';
 comment on column private.job.error_code is 'Why the last attempt ended without a result. What a client sees of it, it sees once the job has failed.';
@@ -53,6 +56,8 @@ create trigger attempts_are_read_only instead of insert or update or delete on p
   for each row execute function private.refuse_write();
 
 create or replace function private.log_job() returns trigger language plpgsql security definer set search_path = '' as $$
+declare
+  changed record;
 begin
   if tg_op = 'INSERT' then
     perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
@@ -65,19 +70,27 @@ begin
     delete from private.attempt a where a.job_id = any (array(select o.id from before_rows o where o.epoch > 0));
   else
     -- What a client cannot see is no event: leases, tags, progress of a stream.
-    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
-                                  array_agg((n.state = 'ready')::int - (o.state = 'ready')::int), null, false)
-       from after_rows n join before_rows o on o.id = n.id
-      where n.kind = 'root' and (gate.request_state(n.state), n.priority, n.run_at)
-                     is distinct from (gate.request_state(o.state), o.priority, o.run_at)
-     having count(*) > 0;
-    insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
-      select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
-             case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
-                  when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
-             n.error_code, n.error_message
-        from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
-       where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
+    select array_agg(c.owner) filter (where c.seen) as owners, array_agg(c.request_id) filter (where c.seen) as refs,
+           array_agg(c.waits) filter (where c.seen) as waits, bool_or(c.ended) as any_ended into changed
+      from (select n.owner, n.request_id, (n.state = 'ready')::int - (o.state = 'ready')::int as waits,
+                   -- The states as gate.request_state tells them apart, without a call of it for each row.
+                   n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
+                      is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
+                   o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended
+              from after_rows n join before_rows o on o.id = n.id) c;
+    if changed.owners is not null then
+      perform private.append_events('request', changed.owners, changed.refs, changed.waits, null, false);
+    end if;
+    if changed.any_ended then
+      insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
+        select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
+               case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
+                    when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
+               case when n.state in ('ready', 'failed') then n.error_code end,  -- the release before left it standing
+               case when n.state in ('ready', 'failed') then n.error_message end
+          from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
+         where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
+    end if;
   end if;
   return null;
 end $$;
@@ -142,8 +155,9 @@ begin
     perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
                                   array_agg((n.state = 'ready')::int - (o.state = 'ready')::int), null, false)
        from after_rows n join before_rows o on o.id = n.id
-      where n.kind = 'root' and (gate.request_state(n.state), n.priority, n.run_at)
-                     is distinct from (gate.request_state(o.state), o.priority, o.run_at)
+      -- The states as gate.request_state tells them apart, without a call of it for each row.
+      where n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
+                     is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at)
      having count(*) > 0;
   end if;
   return null;

@@ -1,5 +1,5 @@
 -- What an operator does to the queue: pause and resume it or one model, drain a worker, cancel and retry anybody's request.
--- Locks: none on existing tables.
+-- Locks: ACCESS EXCLUSIVE on private.worker for a policy.
 
 -- migrate:up
 create table private.queue (
@@ -16,8 +16,8 @@ grant update (paused_at) on private.queue, private.model to precis_definer;
 grant update (draining) on private.worker to precis_definer;
 create policy precis_definer_drains on private.worker for update to precis_definer using (true) with check (true);
 
-create sequence private.rings minvalue 0 start 0;
-comment on sequence private.rings is 'Counts how often the doorbell was rung: no table, so that inserts need not wait for each other.';
+create sequence private.rings;
+comment on sequence private.rings is 'Counts how often the doorbell was rung: no table, so that inserts need not wait for each other. pg_sequence_last_value is the count, null before the first.';
 grant usage on sequence private.rings to precis_definer;
 grant select on sequence private.rings to listener;
 
@@ -123,6 +123,9 @@ create or replace function gate.retry(request_id uuid) returns void language plp
 begin
   perform private.check_own(request_id);
   perform private.retry(request_id);
+  -- Asked afterwards: the lock on the event cursor comes behind that on the job.
+  perform private.refuse_waiting(a.requests_waiting) from private.event_cursor c cross join private.allowance_of(c.owner) a
+    where c.owner = gate.uid() and c.waiting > a.requests_waiting;
 end $$;
 
 alter function private.pause(text) owner to precis_definer;

@@ -1,5 +1,5 @@
 -- Example requests for an account that exists already: two done with result and checks, one failed, one cancelled, one
--- scheduled for tomorrow. As precis_owner or a superuser; safe to run again.
+-- scheduled for tomorrow; each with its attempts. As precis_owner or a superuser; safe to run again.
 --   psql -v email=demo@example.com -f sql/seeds/demo.sql
 -- The results were written by hand, and their column engine says so; the checks are what listener.text.checks makes of them.
 
@@ -20,6 +20,7 @@ declare
   model private.model;
   example record;
   request_id uuid;
+  job_id bigint;
 begin
   select * into account from private.account a where a.email_key = lower(asked);
   if not found then
@@ -71,7 +72,13 @@ Electric lamps, and later automatic controls, took the keeper's work away piece 
               case when example.state in ('done', 'failed') then 1 else 0 end,
               case when example.state = 'done' then 1 else 0 end, now() - example.age,
               case when example.state <> 'ready' then now() - example.age + interval '4 seconds' end,
-              example.error_code, example.error_message);
+              example.error_code, example.error_message)
+      returning id into job_id;
+    if example.state in ('done', 'failed') then  -- as the trigger on job would have logged it
+      insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, ended_at, outcome, error_code, error_message)
+        values (job_id, 1, request_id, account.id, 0, 'example', now() - example.age, now() - example.age + interval '4 seconds',
+                example.state, example.error_code, example.error_message);
+    end if;
     if example.body is not null then
       insert into private.result (request_id, owner, epoch, body, checks, engine)
         values (request_id, account.id, 1, example.body, example.checks::jsonb, '{"engine": "example", "calls": 0}');

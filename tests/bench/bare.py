@@ -2,7 +2,7 @@
 
 python -m tests.bench.bare claim DATABASE_URL                         LISTEN, one UPDATE .. SKIP LOCKED
 python -m tests.bench.bare work DATABASE_URL MODEL_URL                the same, a model call, one more UPDATE
-python -m tests.bench.bare model PORT                                 answers at once, as Ollama too
+python -m tests.bench.bare model PORT [SECONDS] [NAME ...]            answers then, as Ollama too
 python -m tests.bench.bare serve DATABASE_URL REST_URL PORT CHANNEL   LISTEN, GET, one server-sent event
 """
 
@@ -83,14 +83,20 @@ async def work(database_url: str, model_url: str) -> None:
                 await connection.execute(FINISH_QUEUED, row["id"], result)
 
 
-async def model(port: str) -> None:
-    """A model server that takes no time: at / as plain as can be, and behind Ollama's interface."""
+async def model(port: str, seconds: str = "0", *names: str) -> None:
+    """A model server that takes so long: at / as plain as can be, and behind Ollama's interface.
+
+    GET /calls tells of each call through that interface when it began and when it had been answered.
+    """
+    calls: list[tuple[float, float]] = []
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({"text": (await request.json())["text"]})
 
-    async def chat(request: web.Request) -> web.Response:
+    async def chat(request: web.Request) -> web.StreamResponse:
+        begun_at = time.time()
         said = FIRST_SENTENCE.findall(await request.text())[-1]
+        await asyncio.sleep(float(seconds))
         message = {"role": "assistant", "content": said}
         records = [
             {"model": INSTANT, "message": message, "done": False},
@@ -98,7 +104,14 @@ async def model(port: str) -> None:
              "prompt_eval_count": 300, "eval_count": 12},
         ]  # fmt: skip
         lines = "".join(json.dumps(record) + "\n" for record in records)
-        return web.Response(text=lines, content_type="application/x-ndjson")
+        answer = web.Response(text=lines, content_type="application/x-ndjson")
+        await answer.prepare(request)
+        await answer.write_eof()
+        calls.append((begun_at, time.time()))
+        return answer
+
+    async def tell_calls(_request: web.Request) -> web.Response:
+        return web.json_response(calls)
 
     def always(value: object) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
         async def told(_request: web.Request) -> web.Response:
@@ -110,12 +123,14 @@ async def model(port: str) -> None:
         "capabilities": ["completion"],
         "model_info": {"general.architecture": "bare", "bare.context_length": 8192},
     }
+    served = [{"name": name, "model": name, "digest": "0" * 64} for name in names or (INSTANT,)]
     await serve_at(
         port,
         web.post("/", answer),
+        web.get("/calls", tell_calls),
         web.post("/api/chat", chat),
         web.get("/api/version", always({"version": "0.0.0"})),
-        web.get("/api/tags", always({"models": [{"name": INSTANT, "model": INSTANT, "digest": "0" * 64}]})),
+        web.get("/api/tags", always({"models": served})),
         web.post("/api/show", always(shown)),
     )
 

@@ -14,6 +14,7 @@ from chassis import admin as admin_module
 from chassis.admin import admin
 
 Check = Callable[[], Awaitable[bool]]
+Refresh = Callable[[], Awaitable[object]]
 
 
 async def good() -> bool:
@@ -99,6 +100,42 @@ async def test_metrics_come_in_the_form_that_is_asked_for(accept: str, content_t
         assert answer.content_type == content_type
     assert "precis_things_total 1.0" in text
     assert accept == "" or text.endswith(end)
+
+
+@asynccontextmanager
+async def scraped(refresh: Refresh, registry: CollectorRegistry) -> AsyncIterator[str]:
+    async with (
+        admin("127.0.0.1:0", checks={}, refresh=refresh, registry=registry) as url,
+        aiohttp.ClientSession(url) as session,
+        session.get("/metrics") as answer,
+    ):
+        assert answer.status == 200
+        yield await answer.text()
+
+
+async def test_what_is_to_be_read_is_read_before_the_page_is_made() -> None:
+    registry = CollectorRegistry()
+    read = Counter("precis_reads", "Reads.", registry=registry)
+
+    async def refresh() -> None:
+        await asyncio.sleep(0)
+        read.inc()
+
+    async with scraped(refresh, registry) as page:
+        assert "precis_reads_total 1.0" in page
+
+
+@pytest.mark.parametrize("refresh", [broken, hung], ids=["broken", "hung"])
+async def test_the_page_comes_although_it_cannot_be_read_or_not_in_time(
+    refresh: Refresh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin_module, "REFRESH_SECONDS", 0.05)
+    registry = CollectorRegistry()
+    Counter("precis_things", "Things.", registry=registry).inc()
+    with capture_logs() as lines:
+        async with scraped(refresh, registry) as page:
+            assert "precis_things_total 1.0" in page
+    assert [line["log_level"] for line in lines if line["event"] == "admin.refresh_failed"] == ["warning"]
 
 
 async def test_probes_that_go_well_are_only_debug_lines() -> None:

@@ -15,7 +15,7 @@ SENTENCE = "Everything is said in one sentence."
 @dataclass
 class SmallServer:
     """`open` lets answers through; `calls` counts chats, `running` those that wait, `most` how many did at
-    once."""
+    once. So many as are `busy` are turned away."""
 
     models: list[str]
     url: str = ""
@@ -24,6 +24,7 @@ class SmallServer:
     running: int = 0
     most: int = 0
     closed: int = 0
+    busy: int = 0
 
     async def tags(self, _request: web.Request) -> web.Response:
         return web.json_response({"models": [{"name": name, "digest": "sha"} for name in self.models]})
@@ -38,6 +39,9 @@ class SmallServer:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if self.busy:
+            self.busy -= 1
+            return web.json_response({"error": "server busy, please try again"}, status=503)
         self.calls += 1
         self.running += 1
         self.most = max(self.most, self.running)

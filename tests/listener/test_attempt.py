@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
 from listener.attempt import Attempt, Stop, Surroundings
+from listener.breaker import Verdict
 from listener.errors import CapacityError, PermanentError, TransientError, UnreachableError
+from listener.finisher import Finisher
+from listener.hosts import Visit
+from listener.lines import Line
 from listener.model import Model
 from listener.partials import Partials
-from listener.registry import SlotKey
 from tests.fix_work import Desk
 from tests.listener.tasks.script import Script, sentences
 
@@ -41,29 +44,42 @@ class Bench:
 
     attempt: Attempt
     request: UUID
-    expected: list[float] = field(default_factory=list)
-    suspected: list[int] = field(default_factory=list)
+    expected: list[float]
+    verdicts: list[Verdict]
+    suspected: asyncio.Event
 
 
 @asynccontextmanager
-async def bench(desk: Desk, model: Script, *, deadline_seconds: float = 30.0) -> AsyncIterator[Bench]:
+async def bench(
+    desk: Desk,
+    model: Script,
+    *,
+    deadline_seconds: float = 30.0,
+    budget_seconds: float = 3600.0,
+    text: str = sentences(20),
+) -> AsyncIterator[Bench]:
     model_id = await desk.model()
     worker = await desk.worker(model_id)
-    request = desk.ask(desk.person(), sentences(20), target_words=50)
+    request = desk.ask(desk.person(), text, target_words=50)
     claimed = await worker.claim_one(model_id)
     expected: list[float] = []
-    suspected: list[int] = []
-    async with desk.statements() as pool:
-        around = Surroundings(pool, Partials(pool), deadline_seconds, 3, expected.append, suspected.append)
-        attempt = Attempt(claimed, SlotKey(9, model_id, 1), cast("Model", model), around)
-        yield Bench(attempt, request, expected, suspected)
+    verdicts: list[Verdict] = []
+    suspected = asyncio.Event()
+    line = Line(desk.database.url("listener"), name="test-results", command_seconds=3.0, lock_timeout="100ms")
+    async with desk.statements() as pool, line:
+        around = Surroundings(
+            pool, Finisher(line), Partials(pool), deadline_seconds, 3, budget_seconds, expected.append
+        )
+        visit = Visit(cast("Model", model), verdicts.append, suspected.set)
+        attempt = Attempt(claimed, lambda: None, visit, around)
+        yield Bench(attempt, request, expected, verdicts, suspected)
 
 
 ENDS = [
-    (TransientError("model_failed", "."), "ready", 1, None),
-    (CapacityError("model_busy", "."), "ready", 0, None),
+    (TransientError("model_failed", "."), "ready", 1, "model_failed"),
+    (CapacityError("model_busy", "."), "ready", 0, "model_busy"),
     (PermanentError("model_refused", "No."), "failed", 1, "model_refused"),
-    (ZeroDivisionError(), "ready", 1, None),
+    (ZeroDivisionError(), "ready", 1, "internal"),
 ]
 
 
@@ -83,7 +99,46 @@ async def test_an_error_becomes_an_outcome(
 async def test_a_host_that_does_not_answer_is_suspected(desk: Desk) -> None:
     async with bench(desk, Raising([], error=UnreachableError("model_unreachable", "."))) as made:
         await made.attempt.run()
-    assert made.suspected == [9]
+    assert made.suspected.is_set()
+
+
+VERDICTS = [
+    (Script([sentences(5)]), sentences(20), "answered"),
+    (Raising([], error=TransientError("stream_broken", ".")), sentences(20), "failed"),
+    (Raising([], error=CapacityError("model_busy", ".")), sentences(20), "busy"),
+    (Raising([], error=PermanentError("input_too_long", ".")), sentences(20), "unknown"),
+    (Raising([], error=ZeroDivisionError()), sentences(20), "unknown"),
+    (Script([]), "Short.", "unknown"),  # its own summary: nobody was asked
+]
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "verdict"),
+    VERDICTS,
+    ids=["answer", "broken", "busy", "too long", "our mistake", "no call"],
+)
+async def test_an_attempt_tells_once_what_it_found_of_the_server(
+    desk: Desk, model: Script, text: str, verdict: Verdict
+) -> None:
+    async with bench(desk, model, text=text) as made:
+        await made.attempt.run()
+    assert made.verdicts == [verdict]
+
+
+async def test_a_job_whose_time_is_used_up_has_failed(desk: Desk) -> None:
+    error = TransientError("model_failed", "No luck; it is tried again by itself.")
+    async with bench(desk, Raising([], error=error), budget_seconds=0.0) as made:
+        await made.attempt.run()
+    job = desk.job(made.request)
+    assert (job["state"], job["error_code"], job["attempts"]) == ("failed", "model_failed", 1)
+    assert job["error_message"] == "No luck; it was tried for 2 seconds. Try it later."
+
+
+async def test_time_is_counted_from_the_first_claim(desk: Desk) -> None:
+    async with bench(desk, Raising([], error=CapacityError("model_busy", ".")), budget_seconds=60.0) as made:
+        made.attempt.claimed = replace(made.attempt.claimed, tried_seconds=60.0)
+        await made.attempt.run()
+    assert desk.job(made.request)["state"] == "failed"
 
 
 async def test_an_attempt_past_its_deadline_is_tried_again(desk: Desk) -> None:
@@ -107,6 +162,7 @@ async def test_who_is_stopped_hands_back_what_is_still_ours(
         await asyncio.wait_for(running, 10)
     job = desk.job(made.request)
     assert (job["state"], job["attempts"], job["run_at"]) == (state, attempts, None)
+    assert made.verdicts == ["unknown"]
 
 
 async def test_who_is_stopped_before_it_began_hands_back_as_well(desk: Desk) -> None:
@@ -115,6 +171,7 @@ async def test_who_is_stopped_before_it_began_hands_back_as_well(desk: Desk) -> 
         made.attempt.stop("drained")
         await made.attempt.run()
     assert not model.asking.is_set()
+    assert made.verdicts == ["unknown"]
     assert desk.job(made.request)["state"] == "ready"
 
 

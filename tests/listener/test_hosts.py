@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
-from listener.hosts import Hosts, Listed, Wishes, read_listed
+from listener import breaker
+from listener.hosts import Hosts, Listed, Visit, Wishes, read_listed
 from listener.model import Patience
 from tests.fix_engine import ModelServer
 from tests.fix_work import Desk
-from tests.listener.small_server import serving
+from tests.listener.small_server import SmallServer, serving
 
 
 @dataclass
@@ -42,6 +44,13 @@ async def watching(desk: Desk, *urls: str, default: str = "") -> AsyncIterator[t
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def visit(hosts: Hosts) -> Visit:
+    """A use of the only host by its first model."""
+    made = hosts.visit(1, hosts.models()[0])
+    assert made is not None
+    return made
+
+
 @pytest.mark.services
 async def test_the_built_in_engine_is_announced_as_what_it_is(desk: Desk, model_server: ModelServer) -> None:
     async with watching(desk, model_server.url) as (hosts, changes):
@@ -49,9 +58,9 @@ async def test_the_built_in_engine_is_announced_as_what_it_is(desk: Desk, model_
         assert hosts.answering
         (model_id,) = hosts.models()
         (host_id,) = hosts.serving(model_id)
-        model = hosts.model(host_id, model_id)
-    assert model is not None
-    assert (model.engine, model.context_tokens > 1_000_000) == ("extractive", True)
+        visit = hosts.visit(host_id, model_id)
+    assert visit is not None
+    assert (visit.model.engine, visit.model.context_tokens > 1_000_000) == ("extractive", True)
     assert desk.query("select name, engine, is_default, available from public.models") == [
         ("extractive:latest", "extractive", True, True)
     ]
@@ -63,12 +72,12 @@ async def test_a_new_model_is_noticed_and_one_that_went_away_is_not_used(desk: D
     async with serving("one:latest") as server, watching(desk, server.url) as (hosts, changes):
         await changes.next()
         server.models[:] = ["two:latest"]
-        hosts.suspect(hosts.serving(hosts.models()[0])[0])
+        visit(hosts).suspect()
         assert hosts.models() == []
         changes.happened.clear()
         await changes.next()
-        served = [model and model.name for model in (hosts.model(1, model_id) for model_id in hosts.models())]
-    assert served == ["two:latest"]
+        served = [model_id for model_id in hosts.models() if hosts.visit(1, model_id)]
+    assert desk.query("select name from private.model where id = any (%s)", served) == [("two:latest",)]
     assert desk.query("select name from public.models where available") == [("two:latest",)]
 
 
@@ -77,7 +86,7 @@ async def test_a_suspected_server_that_still_answers_is_used_again_at_once(desk:
     async with serving("one:latest") as server, watching(desk, server.url) as (hosts, changes):
         await changes.next()
         (model_id,) = hosts.models()
-        hosts.suspect(hosts.serving(model_id)[0])
+        visit(hosts).suspect()
         changes.happened.clear()
         await changes.next()
         assert hosts.models() == [model_id]
@@ -101,13 +110,62 @@ async def test_what_was_learnt_of_a_model_survives_a_change_of_others(desk: Desk
     async with serving("one:latest") as server, watching(desk, server.url) as (hosts, changes):
         await changes.next()
         (model_id,) = hosts.models()
-        before = hosts.model(1, model_id)
+        before = visit(hosts).model
         server.models.append("two:latest")
         host = hosts._hosts[0]
         host.suspected.set()
         await changes.next()
-        assert hosts.model(1, model_id) is before
+        after = hosts.visit(1, model_id)
+        assert after is not None
+        assert after.model is before
         assert len(hosts.models()) == 2
+
+
+def level(server: SmallServer) -> float | None:
+    return REGISTRY.get_sample_value("precis_breaker_state", {"host": server.url})
+
+
+@pytest.mark.services
+async def test_a_server_whose_calls_fail_is_not_used_and_then_by_one_call_at_a_time(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "jitter", lambda _openings: 0.05)
+    async with serving("one:latest") as server, watching(desk, server.url) as (hosts, changes):
+        await changes.next()
+        (model_id,) = hosts.models()
+        for _ in range(breaker.FAILURES_IN_A_ROW):
+            assert level(server) == 0
+            visit(hosts).ended("failed")
+        assert level(server) == 2
+        assert (hosts.models(), hosts.serving(model_id), hosts.visit(1, model_id)) == ([], [], None)
+        changes.happened.clear()
+        await changes.next()  # its time is over
+        assert level(server) == 1
+        assert (hosts.serving(model_id), hosts.trusted(model_id), hosts.on_trial(model_id)) == ([1], [], [1])
+        trial = visit(hosts)
+        assert (hosts.serving(model_id), hosts.on_trial(model_id)) == ([1], [])
+        assert hosts.visit(1, model_id) is None
+        trial.ended("answered")
+        assert (level(server), hosts.trusted(model_id)) == (0, [1])
+
+
+@pytest.mark.services
+async def test_a_server_that_was_away_is_tried_as_soon_as_it_answers(
+    desk: Desk, own_model_server: ModelServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "jitter", lambda _openings: 3600.0)
+    async with watching(desk, own_model_server.url) as (hosts, changes):
+        await changes.next()
+        (model_id,) = hosts.models()
+        own_model_server.part.stop()
+        last = visit(hosts)
+        last.suspect()
+        await desk.until("select from public.models where not available")
+        last.ended("busy")
+        own_model_server.part.start()
+        while not hosts.models():
+            await changes.next()
+        assert hosts.on_trial(model_id) == [1]
 
 
 def shown(**more: Any) -> dict[str, Any]:

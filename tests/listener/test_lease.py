@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from listener.lease import NO_CALLS_SECONDS, NO_CLAIMS_SECONDS, RENEW_SECONDS, Lease
+from listener.lease import (
+    NO_CALLS_SECONDS,
+    NO_CLAIMS_SECONDS,
+    RENEW_SECONDS,
+    UNSEEN_NO_CALLS_SECONDS,
+    UNSEEN_NO_CLAIMS_SECONDS,
+    Lease,
+)
 from listener.lines import Line
 from listener.registry import Pulse
 from listener.upkeep import LEASE_SECONDS, VANISHED_SECONDS
@@ -58,6 +65,10 @@ async def lease(desk: Desk) -> AsyncIterator[tuple[Lease, Holder]]:
 
 def test_a_worker_stops_well_before_its_lease_ends_and_is_not_judged_by_one_late_renewal() -> None:
     assert RENEW_SECONDS * 2 < VANISHED_SECONDS < NO_CLAIMS_SECONDS < NO_CALLS_SECONDS < LEASE_SECONDS
+
+
+def test_a_worker_that_is_not_seen_to_live_stops_before_it_is_thought_dead() -> None:
+    assert RENEW_SECONDS < UNSEEN_NO_CLAIMS_SECONDS < UNSEEN_NO_CALLS_SECONDS < VANISHED_SECONDS
 
 
 async def test_each_renewal_tells_what_is_served_and_brings_what_was_lost(desk: Desk) -> None:
@@ -121,3 +132,18 @@ async def test_without_a_renewal_calls_are_given_up_once(desk: Desk) -> None:
         while await holder.next() == "abandon":
             pass
         assert held.may_claim
+
+
+async def test_without_a_renewal_calls_are_given_up_far_sooner_if_nobody_sees_that_we_live(
+    desk: Desk,
+) -> None:
+    async with lease(desk) as (held, holder):
+        with desk.database.connect() as jailer, jailer.transaction():
+            jailer.execute("lock table private.worker in access exclusive mode")
+            held._renewed_at -= UNSEEN_NO_CALLS_SECONDS
+            before = held.may_claim
+            held.seen_by(lambda: False)
+            assert (before, held.may_claim) == (True, False)
+            while await holder.next() != "abandon":
+                pass
+            assert held.fresh

@@ -14,6 +14,7 @@ from tests.fix_work import Desk
 pytestmark = pytest.mark.services
 
 LOCKED = "select from pg_locks where locktype = 'advisory' and classid = %s::int8 and objid = %s::int8"
+WAITED_FOR = f"{LOCKED} and not granted"
 CUT = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-notices'"
 
 
@@ -80,3 +81,23 @@ async def test_after_a_cut_it_listens_again_shows_life_and_lets_everything_be_lo
         desk.query("select pg_notify('precis_bell', '')")
         assert await ear.next() == "rung"
         await desk.until(LOCKED, ALIVE_LOCK, 7)
+
+
+async def shown(listening: Notices) -> None:
+    async with asyncio.timeout(15):
+        while not listening.shows_life:
+            await asyncio.sleep(0.005)
+
+
+async def test_it_knows_that_its_life_is_not_shown_while_somebody_else_has_the_lock(desk: Desk) -> None:
+    async with notices(desk) as (listening, ear, _worker):
+        await shown(listening)
+        somebody = await desk.connect()
+        waiting = asyncio.ensure_future(somebody.execute(f"select pg_advisory_lock({ALIVE_LOCK}, 7)"))
+        await desk.until(WAITED_FOR, ALIVE_LOCK, 7)
+        await desk.until(CUT)
+        await waiting
+        assert await ear.next() == "reconnected"
+        assert not listening.shows_life
+        await somebody.close()
+        await shown(listening)

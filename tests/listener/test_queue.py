@@ -160,7 +160,7 @@ async def test_nothing_that_an_outlived_claim_writes_changes_anything(desk: Desk
     connection, job, epoch = zombie.connection, old.job_id, old.epoch
     assert not await zombie.finish(old)
     assert not await queue.fail(connection, job, epoch, code="x", message="y")
-    assert not await queue.back_off(connection, job, epoch, seconds=1, counted=True)
+    assert not await queue.back_off(connection, job, epoch, seconds=1, counted=True, code="x", message="y")
     assert await queue.release(connection, [(job, epoch)]) == 0
     await queue.write_partials(connection, [Piece(job, epoch, 0, "old")], [Progress(job, epoch, 0.9)])
     assert desk.job(request) == before
@@ -194,7 +194,9 @@ async def test_a_job_that_backs_off_waits_and_keeps_or_forgets_the_attempt(
     worker = await desk.worker(model)
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
-    assert await queue.back_off(worker.connection, job.job_id, job.epoch, seconds=60, counted=counted)
+    assert await queue.back_off(
+        worker.connection, job.job_id, job.epoch, seconds=60, counted=counted, code="model_busy", message="."
+    )
     row = desk.job(request)
     assert (row["state"], row["attempts"], row["worker_id"]) == ("ready", attempts, None)
     assert desk.query(

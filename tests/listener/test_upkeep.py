@@ -43,11 +43,13 @@ async def test_the_job_of_a_worker_whose_lease_ended_is_ready_again_and_the_work
     worker, sweeper, (job,) = await running(desk)
     await show_life(desk, worker)
     desk.expire(worker)
-    assert await rescue(sweeper) == Rescued(1, 0, (worker.claimant.worker_id,))
+    assert await rescue(sweeper) == Rescued(1, 0, fenced=(worker.claimant.worker_id,))
     row = desk.job(job.request_id)
     assert (row["state"], row["worker_id"], row["attempts"], row["run_at"]) == ("ready", None, 1, None)
     assert not (await worker.renew(job)).alive
     assert not await worker.finish(job)
+    assert await rescue(sweeper) == Rescued(0, 0, buried=(worker.claimant.worker_id,))
+    assert desk.query("select id from private.worker") == [(sweeper.claimant.worker_id,)]
 
 
 async def test_a_worker_that_renews_is_left_alone(desk: Desk) -> None:
@@ -83,7 +85,7 @@ async def test_a_young_server_rescues_nobody(desk: Desk) -> None:
 async def test_a_job_that_used_up_its_attempts_fails_with_worker_lost(desk: Desk) -> None:
     worker, sweeper, (job,) = await running(desk)
     desk.expire(worker)
-    assert await rescue(sweeper, max_attempts=1) == Rescued(0, 1, (worker.claimant.worker_id,))
+    assert await rescue(sweeper, max_attempts=1) == Rescued(0, 1, fenced=(worker.claimant.worker_id,))
     row = desk.job(job.request_id)
     assert (row["state"], row["error_code"]) == ("failed", "worker_lost")
     assert row["error_message"].endswith(".")
@@ -100,9 +102,11 @@ async def test_a_job_that_took_a_worker_down_before_waits_before_the_next(desk: 
 async def test_a_worker_with_more_jobs_than_a_batch_is_forgotten_with_the_last(desk: Desk) -> None:
     worker, sweeper, claimed = await running(desk, jobs=upkeep.BATCH + 1)
     desk.expire(worker)
-    assert await rescue(sweeper) == Rescued(upkeep.BATCH, 0)
+    me = (worker.claimant.worker_id,)
+    assert await rescue(sweeper) == Rescued(upkeep.BATCH, 0, fenced=me)
     assert not await worker.claim(claimed[0].model_id)
-    assert await rescue(sweeper) == Rescued(1, 0, (worker.claimant.worker_id,))
+    assert await rescue(sweeper) == Rescued(1, 0)
+    assert await rescue(sweeper) == Rescued(0, 0, buried=me)
 
 
 async def test_a_rescue_passes_by_a_job_whose_row_somebody_changes_and_comes_back_for_it(desk: Desk) -> None:
@@ -110,8 +114,9 @@ async def test_a_rescue_passes_by_a_job_whose_row_somebody_changes_and_comes_bac
     desk.expire(worker)
     with desk.database.connect() as holder, holder.transaction():
         holder.execute("select from private.job where id = %s for update", [job.job_id])
+        assert await rescue(sweeper) == Rescued(0, 0, fenced=(worker.claimant.worker_id,))
         assert await rescue(sweeper) == Rescued(0, 0)
-    assert (await rescue(sweeper)).requeued == 1
+    assert await rescue(sweeper) == Rescued(1, 0)
 
 
 async def test_a_rescue_passes_by_a_worker_whose_claim_is_in_flight(desk: Desk) -> None:

@@ -68,21 +68,21 @@ async def test_the_model_call_of_a_request_that_is_withdrawn_is_closed_within_a_
         server.open.clear()
         person = desk.person()
         request = desk.ask(person)
-        await _is_running(server, 1)
+        await is_running(server, 1)
         at = time.monotonic()
         with acting(desk.database, person) as connection:
             if how == "cancel":
                 connection.execute("select from public.cancel(%s)", [request])
             else:
                 connection.execute("delete from public.requests where id = %s", [request])
-        await _is_running(server, 0)
+        await is_running(server, 0)
         assert time.monotonic() - at < 1
         assert server.closed == 1
         server.open.set()
         await desk.until(ENDED, desk.ask(person))  # its slot is free again
 
 
-async def _is_running(server: Any, count: int) -> None:
+async def is_running(server: Any, count: int) -> None:
     async with asyncio.timeout(10):
         while server.running != count:
             await asyncio.sleep(0.002)
@@ -93,7 +93,7 @@ async def test_no_more_calls_run_at_once_than_there_are_slots(desk: Desk) -> Non
         server.open.clear()
         person = desk.person()
         requests = desk.ask_many(person, 8)
-        await _is_running(server, 2)
+        await is_running(server, 2)
         server.open.set()
         for request in requests:
             await desk.until(ENDED, request)
@@ -101,6 +101,18 @@ async def test_no_more_calls_run_at_once_than_there_are_slots(desk: Desk) -> Non
         16,
         2,
     )  # each answer of one sentence is too short and asked for again
+
+
+async def test_a_slot_takes_its_next_job_while_the_last_ones_outcome_is_being_written(desk: Desk) -> None:
+    async with serving("one:latest") as server, desk.working(server.url, slots_per_model=1):
+        server.open.clear()
+        request = desk.ask(desk.person())
+        await is_running(server, 1)
+        with desk.database.connect() as somebody, somebody.transaction():
+            somebody.execute("select from private.job where request_id = %s for update", [request])
+            server.open.set()
+            await desk.until(ENDED, desk.ask(desk.person()))
+        await desk.until(ENDED, request)
 
 
 async def test_a_withdrawn_slot_limit_is_shared_and_the_second_worker_takes_over(desk: Desk) -> None:
@@ -117,7 +129,7 @@ async def test_a_stop_lets_short_work_end_and_takes_no_new(desk: Desk) -> None:
         async with desk.working(server.url, drain_seconds=10.0) as lifecycle:
             server.open.clear()
             request = desk.ask(desk.person())
-            await _is_running(server, 1)
+            await is_running(server, 1)
             lifecycle.stopping.set()
             await desk.until("select from private.worker where draining")
             late = desk.ask(desk.person())
@@ -131,7 +143,7 @@ async def test_a_stop_hands_long_work_back_at_the_front_without_charging_it(desk
         async with desk.working(server.url, drain_seconds=0.1, slots_per_model=1):
             server.open.clear()
             first, *_ = desk.ask_many(desk.person(), 3)
-            await _is_running(server, 1)
+            await is_running(server, 1)
         job = desk.job(first)
         assert (job["state"], job["attempts"], job["run_at"]) == ("ready", 0, None)
         server.open.set()
@@ -157,6 +169,16 @@ async def test_a_busy_model_server_costs_no_attempt(desk: Desk, model_server: Mo
     async with desk.working(model_server.url):
         with model_server.faults({"fault": "error_503", "times": 2}):
             assert (await desk.until(ENDED, desk.ask(desk.person())))[2:] == (1, 3)
+
+
+async def test_a_job_that_keeps_failing_ends_when_its_time_is_used_up(
+    desk: Desk, model_server: ModelServer
+) -> None:
+    async with desk.working(model_server.url, budget_seconds=1.5, max_attempts=99):
+        with model_server.faults({"fault": "error_503"}):
+            request = desk.ask(desk.person())
+            assert (await desk.until(ENDED, request, within=15))[:2] == ("failed", "model_busy")
+    assert "it was tried for" in desk.job(request)["error_message"]
 
 
 async def test_a_text_that_does_not_fit_fails_at_once(desk: Desk) -> None:
@@ -201,7 +223,13 @@ async def test_a_job_whose_claim_got_lost_on_the_way_is_handed_back(desk: Desk) 
 
 @pytest.mark.parametrize(
     "line",
-    ["precis-work-notices", "precis-work-bell", "precis-work-claims", "precis-work-lease", "precis-work"],
+    [
+        "precis-work-notices",
+        "precis-work-bell",
+        "precis-work-claims",
+        "precis-work-lease",
+        "precis-work-results",
+    ],
 )
 async def test_a_cut_connection_is_replaced_and_no_job_waits_for_the_poll(desk: Desk, line: str) -> None:
     async with serving("one:latest") as server, desk.working(server.url):
@@ -265,7 +293,7 @@ async def test_a_row_that_did_not_ring_is_found_while_a_longer_insert_is_still_o
         first, quick, slow = desk.person(), desk.person(), desk.person()
         server.open.clear()
         occupying = desk.ask(first)
-        await _is_running(server, 1)
+        await is_running(server, 1)
         await desk.until("select 1 where not exists (" + HUNGRY + ")")
         with acting(desk.database, slow) as longer, longer.transaction():
             ask(longer, text=QUICK)
@@ -285,7 +313,7 @@ async def test_an_owners_long_transaction_keeps_nobody_elses_job_waiting(desk: D
         slow, quick = desk.person(), desk.person()
         server.open.clear()
         occupying = desk.ask(quick)
-        await _is_running(server, 1)
+        await is_running(server, 1)
         desk.ask(slow)
         with acting(desk.database, slow) as connection, connection.transaction():
             ask(connection, text=TEXT)  # holds the lock that a claim of the row before needs

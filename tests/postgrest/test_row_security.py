@@ -22,7 +22,7 @@ def reach(api: Rest, path: str, **headers: str) -> Iterator[Any]:
         yield api.get(path, token=token, headers=headers)
 
 
-@pytest.mark.parametrize("path", ["/requests", "/partials"])
+@pytest.mark.parametrize("path", ["/requests", "/partials", "/usage", "/attempts"])
 def test_the_anonymous_read_nothing_of_a_person(path: str, api: Rest) -> None:
     ask(api, api.tokens.person())
     answer = api.get(path)
@@ -146,7 +146,7 @@ def test_what_can_be_reached_is_the_public_list(api: Rest) -> None:
     relations = api.query(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind <> 'c'"
     )
-    assert {row[0] for row in relations} == {"requests", "partials", "models"}
+    assert {row[0] for row in relations} == {"requests", "partials", "models", "usage", "attempts"}
 
 
 @pytest.mark.parametrize("path", [

@@ -74,6 +74,26 @@ def refused(code: str) -> Iterator[None]:
     assert json.loads(caught.value.diag.message_primary or "")["code"] == code
 
 
+def allow(database: Database, owner: UUID | None, **columns: object) -> None:
+    """Sets the allowance of an account, of everybody if it is None; what is not named has no limit."""
+    row = {"owner": owner, **columns}
+    query = sql.SQL("insert into private.allowance ({}) values ({})").format(
+        sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(map(sql.Placeholder, row))
+    )
+    with database.connect() as operator:
+        operator.execute("delete from private.allowance where owner is not distinct from %s", [owner])
+        operator.execute(query, row)
+
+
+def counted(database: Database, owner: UUID) -> tuple[object, ...]:
+    """(waiting, requests of the day, bytes of the day)."""
+    with database.connect() as connection:
+        (row,) = connection.execute(
+            "select waiting, day_requests, day_bytes from private.event_cursor where owner = %s", [owner]
+        ).fetchall()
+    return row
+
+
 def state_of(database: Database, request: UUID) -> str | None:
     """The state of its root job, None if it is gone."""
     with database.connect() as connection:

@@ -151,10 +151,11 @@ def flip(database: Database, requests: list[UUID]) -> None:
     """Claims and releases all of them, again and again, each time in one statement."""
     with database.connect("listener") as worker:
         for _ in range(60):
-            for state, worker_id in (("running", 1), ("ready", None)):
+            for state, worker_id, claims in (("running", 1, 1), ("ready", None, 0)):
                 worker.execute(
-                    "update private.job set state = %s, worker_id = %s where request_id = any (%s)",
-                    [state, worker_id, requests]
+                    "update private.job set state = %s, worker_id = %s, epoch = epoch + %s"
+                    " where request_id = any (%s)",
+                    [state, worker_id, claims, requests]
                 )  # fmt: skip
 
 

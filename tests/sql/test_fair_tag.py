@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from tests.fix_postgres import Database
-from tests.sql.acting import acting, ask, put, sign_up, some_model
+from tests.sql.acting import acting, allow, ask, put, sign_up, some_model
 
 pytestmark = pytest.mark.sql
 
@@ -177,3 +177,34 @@ def test_rows_that_are_tried_again_stand_one_step_apart(common: Database) -> Non
             connection.execute("select public.retry(%s)", [request])
     steps = {later - earlier for earlier, later in itertools.pairwise(tags(common, model))}
     assert steps == {STEP}
+
+
+@pytest.mark.parametrize("weight", [2, 5, 0.25])
+def test_a_weight_is_a_share_over_a_long_backlog(weight: float, common: Database) -> None:
+    model, heavy, light = some_model(common), sign_up(common), sign_up(common)
+    allow(common, heavy, weight=weight)
+    for person in (heavy, light):
+        make_backlog(common, person, model, 200)
+    claimed = [owner for _ in range(40) for owner in owners(claim(common, model, 4))]
+    assert abs(claimed.count(heavy) - 160 * weight / (1 + weight)) <= 2
+
+
+def test_a_weight_delays_nobody_elses_single_row_by_more_than_its_share(common: Database) -> None:
+    model, heavy, one = some_model(common), sign_up(common), sign_up(common)
+    allow(common, heavy, weight=10)
+    make_backlog(common, heavy, model, 200)
+    claim(common, model, 50)
+    ask_many(common, one, 1)
+    assert one in owners(claim(common, model, 10 // 2 + 2))
+
+
+@pytest.mark.parametrize("weight", [0.01, 100])
+def test_the_heaviest_and_the_lightest_still_take_turns_with_everybody(
+    weight: float, common: Database
+) -> None:
+    model, odd, other = some_model(common), sign_up(common), sign_up(common)
+    allow(common, odd, weight=weight)
+    for person in (odd, other):
+        make_backlog(common, person, model, 210)
+    claimed = owners(claim(common, model, 205))
+    assert {odd, other} <= set(claimed)

@@ -27,13 +27,15 @@ CROWD = """
       select r.owner, row_number() over (partition by r.owner), 'request', r.id from private.request r;
     insert into private.partial (request_id, epoch, n, owner, text) select r.id, 0, 1, r.owner, 'text' from
       private.request r;
+    insert into private.attempt (job_id, epoch, request_id, owner, worker_id, outcome)
+      select j.id, 1, j.request_id, j.owner, 1, 'done' from private.job j;
     alter table private.request enable trigger user;
     alter table private.job enable trigger user;
     analyze;"""
 
 WHOLE_READS = """
     select relname, seq_scan from pg_stat_user_tables where schemaname = 'private'
-       and relname in ('request', 'job', 'result', 'event', 'partial') order by relname"""
+       and relname in ('request', 'job', 'result', 'event', 'partial', 'attempt') order by relname"""
 
 
 def whole_reads(database: Database, person: Connection) -> list[tuple[object, ...]]:
@@ -55,6 +57,8 @@ def live(database: Database, person: Connection) -> UUID:
     person.execute("select * from public.requests where state = 'queued'")
     person.execute("select * from public.requests where id = %s", [request])
     person.execute("select * from public.partials where request_id = %s", [request])
+    person.execute("select * from public.attempts where request_id = %s order by n", [request])
+    person.execute("select * from public.usage")
     person.execute("select * from gate.event where n > 0 order by n limit 200")
     person.execute("update public.requests set title = 'Mine', priority = 1 where id = %s", [request])
     person.execute("select public.cancel(%s)", [request])

@@ -94,6 +94,7 @@ def test_the_authenticator_owns_nothing_and_reads_nothing(catalogue: Catalogue) 
 OF_EVERY_CLIENT = {"gate.claims()", "gate.uid()", "gate.header(text)", "gate.pre_request()"}
 OF_A_PERSON = {
     "cancel(uuid)", "retry(uuid)", "gate.cancel(uuid)", "gate.retry(uuid)", "gate.request_state(text)",
+    "gate.allowance()",
 }  # fmt: skip
 
 
@@ -119,7 +120,8 @@ def test_no_role_setting_turns_row_security_off(catalogue: Catalogue) -> None:
 
 
 def test_web_roles_read_a_few_tables_and_write_none(catalogue: Catalogue) -> None:
-    models, mine = {"model", "host_model"}, {"request", "job", "result", "partial", "event", "event_cursor"}
+    models = {"model", "host_model"}
+    mine = {"request", "job", "result", "partial", "attempt", "event", "event_cursor"}
     assert names(catalogue, COLUMNS, "authenticator", "select") == set()
     assert names(catalogue, COLUMNS, "pgrest_anon", "select") == models
     assert names(catalogue, COLUMNS, "pgrest_auth", "select") == models | mine

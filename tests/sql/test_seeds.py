@@ -52,6 +52,20 @@ def test_it_gives_an_account_requests_in_several_states_once(role: str, common: 
     ]  # fmt: skip
 
 
+def test_what_ran_has_an_attempt_that_ended_as_it_did(common: Database) -> None:
+    some_model(common)
+    account = sign_up(common)
+    for _ in range(2):
+        seed(common, "precis_owner", email_of(common, account))
+    with acting(common, account) as person:
+        assert person.execute("""
+            select r.state, count(a.outcome), bool_and(a.outcome = r.state and a.ended_at = r.finished_at)
+              from public.requests r left join public.attempts a on a.request_id = r.id
+             group by 1 order by 1""").fetchall() == [
+            ("cancelled", 0, None), ("done", 2, True), ("failed", 1, True), ("queued", 0, None),
+        ]  # fmt: skip
+
+
 def test_it_works_before_any_worker_has_announced_a_model(database: Database) -> None:
     account = sign_up(database)
     seed(database, "precis_owner", email_of(database, account))

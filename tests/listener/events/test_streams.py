@@ -165,7 +165,8 @@ async def test_after_10000_missed_events_a_client_starts_over_and_goes_on(
     async with events.stream(ann) as client:
         await client.next()
     rows.execute(
-        "select private.append_events('request', array_agg(%s::uuid), array_agg(%s::uuid), false)"
+        "select private.append_events('request', array_agg(%s::uuid), array_agg(%s::uuid), null, null,"
+        " false)"
         " from generate_series(1, 10000)",
         ann.account, request,
     )  # fmt: skip

@@ -1,0 +1,105 @@
+"""How much of their time slots are used while jobs wait, as the model server sees it; and what a worker asks
+of the database, idle and busy."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+
+from tests.bench.bare import INSTANT
+from tests.bench.figures import Figure, at_least, at_most, shown
+from tests.bench.people import sending, sign_up
+from tests.bench.processes import PAUSE, RESUME, model_server, new_database, working
+from tests.fix_postgres import Cluster, Database
+from tests.fix_stack import Stack
+
+SLOTS = 8
+CALL_SECONDS = 0.2
+PEOPLE = 20
+STRETCH_JOBS = 800  # 20 s of them
+COUNTED_JOBS = 400
+IDLE_SECONDS = 25.0
+GOAL_BUSY = 99.0
+GOAL_STATEMENTS = 1.0
+CALM = "select 1 where not exists (select from private.job where state in ('ready', 'running'))"
+RINGS = "select coalesce(pg_sequence_last_value('private.rings'), 0)"
+# Every transaction that writes takes the next one.
+LAST_TRANSACTION = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+COUNT_STATEMENTS = "alter role listener in database {} set log_statement = 'all'"
+LOGGED = (b"LOG:  statement: ", b"LOG:  execute ")
+
+Call = tuple[float, float]
+
+
+def measure(cluster: Cluster) -> Iterator[Figure]:
+    database = new_database(cluster, "busy")
+    people = sign_up(database, PEOPLE)
+    with model_server(seconds=CALL_SECONDS) as url:
+        with working(database, url, slots=SLOTS) as stack:
+            work_off(stack, people, STRETCH_JOBS)
+            yield at_least(
+                f"time that {SLOTS} slots spend in calls of {1000 * CALL_SECONDS:g} ms",
+                100 * share_busy(calls_of(url)), "%", GOAL_BUSY,
+            )  # fmt: skip
+        cluster.psql(database.name, "-c", COUNT_STATEMENTS.format(database.name))
+        with working(database, url, slots=SLOTS) as stack:
+            yield from of_an_idle_worker(stack)
+            yield from of_a_busy_worker(stack, people)
+
+
+def work_off(stack: Stack, people: Sequence[str], count: int) -> None:
+    """So many jobs, all of them waiting before the first is claimed."""
+    stack.query(PAUSE)
+    with sending(stack.database) as sender:
+        for person in people:
+            sender.send_many(person, INSTANT, count // len(people))
+    stack.query(RESUME)
+    stack.until(CALM, within=10 + 2 * count * CALL_SECONDS / SLOTS)
+
+
+def share_busy(calls: Sequence[Call]) -> float:
+    """Of the slots' time between the first calls' end and the last calls' begin, while all could be busy."""
+    begins = sorted(begun_at for begun_at, _ in calls)
+    start, end = begins[2 * SLOTS], begins[-SLOTS]
+    spent = sum(max(0.0, min(ended_at, end) - max(begun_at, start)) for begun_at, ended_at in calls)
+    return spent / (SLOTS * (end - start))
+
+
+def calls_of(url: str) -> list[Call]:
+    with urllib.request.urlopen(f"{url}/calls", timeout=10) as answer:
+        return [(begun_at, ended_at) for begun_at, ended_at in json.load(answer)]
+
+
+def of_an_idle_worker(stack: Stack) -> Iterator[Figure]:
+    with_rings, logged = number(stack, RINGS), statements(stack.database)
+    time.sleep(IDLE_SECONDS)
+    rate = (statements(stack.database) - logged) / IDLE_SECONDS
+    yield at_most("statements of an idle worker", rate, "per s", GOAL_STATEMENTS)
+    yield at_most(f"rings in {IDLE_SECONDS:g} idle seconds", number(stack, RINGS) - with_rings, "rings", 0)
+
+
+def of_a_busy_worker(stack: Stack, people: Sequence[str]) -> Iterator[Figure]:
+    """From the first claim on: what the senders did has been done before."""
+    stack.query(PAUSE)
+    with sending(stack.database) as sender:
+        for person in people:
+            sender.send_many(person, INSTANT, COUNTED_JOBS // len(people))
+    logged, transactions = statements(stack.database), number(stack, LAST_TRANSACTION)
+    stack.query(RESUME)
+    stack.until(CALM, within=10 + 2 * COUNTED_JOBS * CALL_SECONDS / SLOTS)
+    counted = {
+        "statements": statements(stack.database) - logged,
+        "commits that wrote": number(stack, LAST_TRANSACTION) - transactions,
+    }
+    for name, count in counted.items():
+        yield shown(f"{name} per job of a busy worker", count / COUNTED_JOBS, "")
+
+
+def number(stack: Stack, query: str) -> int:
+    return int(stack.query(query)[0][0])
+
+
+def statements(database: Database) -> int:
+    """How many the server has logged so far: those of the workers of one database."""
+    log = (database.cluster.folder / "log").read_bytes()
+    return sum(log.count(line) for line in LOGGED)
