@@ -29,6 +29,9 @@ lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
+chaos: $(DEV) ## the queue under fault, MINUTES=30 long, of SEED=...; FAULTS="kill sever" for these alone
+	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(FAULTS)
+
 bench: $(DEV) ## measure, beside the goals; writes tests/bench/results.json
 	$(BIN)/python -m tests.bench
 
@@ -52,4 +55,4 @@ $(DEV): pyproject.toml $(LOCKS) deploy/local/install
 	@deploy/local/install requirements-dev.lock
 	@touch $(RUN) $@
 
-.PHONY: help demo up status setup test fast lint bench lock clean
+.PHONY: help demo up status setup test fast lint chaos bench lock clean

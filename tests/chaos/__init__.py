@@ -1,0 +1,1 @@
+"""The queue under fault: people who ask, workers, one fault at a time, and what must hold afterwards."""
