@@ -1,15 +1,32 @@
 """Runs every measurement on one durable PostgreSQL and one stack, prints the table, writes results.json.
 
-python -m tests.bench [pickup|roundtrip|inserts|memory ...]      all of them by default
+python -m tests.bench [drain|claims|pickup|...] [--minutes 5]      all of them by default
 """
 
+import argparse
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
-from tests.bench import bare, figures, inserts, memory, pickup, roundtrip
+from tests.bench import (
+    bare,
+    busy,
+    claims,
+    drain,
+    fair_inserts,
+    fairness,
+    figures,
+    inserts,
+    memory,
+    pickup,
+    reruns,
+    rival_pickup,
+    roundtrip,
+    wakeups,
+)
 from tests.bench.figures import Figure
 from tests.bench.processes import running
 from tests.fix_postgres import Cluster, Database, free_port, running_cluster
@@ -31,21 +48,47 @@ select 1 from private.job where state = 'running' and not exists (
 # Production's patience: the stack of the tests would give up a model call that is silent for two seconds.
 LOG = {"level": "info"}
 WORK = {"slots_per_model": 1, "first_token_seconds": 300, "idle_seconds": 60}
-ALL = ("memory", "pickup", "roundtrip", "inserts")
+ON_A_STACK = ("memory", "pickup", "roundtrip", "inserts")
+# What makes its own databases and starts its own parts, in this order.
+BY_ITSELF: dict[str, Callable[[Cluster], Iterator[Figure]]] = {
+    "drain": drain.measure,
+    "fair_inserts": fair_inserts.measure,
+    "rival_pickup": rival_pickup.measure,
+    "wakeups": wakeups.measure,
+    "fairness": fairness.measure,
+    "busy": busy.measure,
+    "reruns": reruns.measure,
+    "claims": claims.measure,
+}
+ALL = (*ON_A_STACK, *BY_ITSELF)
 
 
-def main(chosen: tuple[str, ...]) -> int:
+def main(chosen: Sequence[str], *, minutes: float) -> int:
+    """`minutes` is how long claims holds a snapshot."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # by way of everything that has to be stopped
+    measures = BY_ITSELF | {"claims": partial(claims.measure, minutes=minutes)}
+    found: list[Figure] = []
     with running_cluster(options=SERVER_OPTIONS) as cluster:
         version = cluster.psql("postgres", "-Atc", "show server_version").split()[0]
-        found = [*with_engine(cluster, chosen), *with_instant_model(cluster, chosen)]
+        for parts in (with_engine(cluster, chosen), with_instant_model(cluster, chosen)):
+            found.extend(tell(parts))
+        for name in measures:
+            if name in chosen:
+                found.extend(tell(measures[name](cluster)))
     print(figures.table(found))
     if set(chosen) == set(ALL):
         figures.write(found, version)
     return 0 if all(figure.holds is not False for figure in found) else 1
 
 
-def with_engine(cluster: Cluster, chosen: tuple[str, ...]) -> Iterator[Figure]:
+def tell(measured: Iterator[Figure]) -> Iterator[Figure]:
+    """Each figure as soon as it is there: the whole takes a quarter of an hour."""
+    for figure in measured:
+        print(figures.line(figure), file=sys.stderr, flush=True)
+        yield figure
+
+
+def with_engine(cluster: Cluster, chosen: Sequence[str]) -> Iterator[Figure]:
     """What is measured on the stack as it comes."""
     if not {"memory", "pickup", "inserts"}.intersection(chosen):
         return
@@ -59,7 +102,7 @@ def with_engine(cluster: Cluster, chosen: tuple[str, ...]) -> Iterator[Figure]:
                 yield from inserts.measure(stack.database, stack.folder)
 
 
-def with_instant_model(cluster: Cluster, chosen: tuple[str, ...]) -> Iterator[Figure]:
+def with_instant_model(cluster: Cluster, chosen: Sequence[str]) -> Iterator[Figure]:
     """What is measured with a model that takes no time: what is left is ours."""
     if "roundtrip" not in chosen:
         return
@@ -109,5 +152,18 @@ async def insert_long(stack: Stack) -> None:
         await client.insert(story(60), target_words=300)
 
 
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(ALL))
+    parser.add_argument(
+        "--minutes", type=float, default=1.0, help="how long a snapshot is held for the claims"
+    )
+    given = parser.parse_args()
+    if unknown := set(given.parts).difference(ALL):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    return given
+
+
 if __name__ == "__main__":
-    sys.exit(main(tuple(sys.argv[1:]) or ALL))
+    given = arguments()
+    sys.exit(main(given.parts or ALL, minutes=given.minutes))

@@ -70,14 +70,21 @@ def write(figures: Sequence[Figure], postgres_version: str, file: Path = RESULTS
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
+def line(figure: Figure) -> str:
+    name, *rest = _cells(figure)
+    return "  ".join([f"{name}:", *filter(None, rest)])
+
+
 def table(figures: Sequence[Figure]) -> str:
-    rows = [("figure", "value", "goal", "")]
-    for figure in figures:
-        verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[figure.holds]
-        rows.append((figure.name, f"{figure.value:g} {figure.unit}", figure.goal or "", verdict))
+    rows = [("figure", "value", "goal", ""), *map(_cells, figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
     return "\n".join(lines)
+
+
+def _cells(figure: Figure) -> tuple[str, str, str, str]:
+    verdict = {True: "holds", False: "DOES NOT HOLD", None: ""}[figure.holds]
+    return figure.name, f"{figure.value:g} {figure.unit}", figure.goal or "", verdict
 
 
 def _cpu_info() -> list[str]:
