@@ -31,6 +31,7 @@ LOCKED_SECONDS = 0.02  # after passing by owners whose lock was held
 LOCK_TIMEOUT = "50ms"
 MARGIN_SECONDS = 30.0  # a job's deadline in the database is so much later than the worker's own
 HAND_BACK_SECONDS = 5.0
+JOBS_PER_SLOT = 2  # one that calls the model, and one whose outcome is being written
 
 CLAIMS = Counter("precis_claims_total", "Claims, by whether they found jobs.", ["found"])
 CLAIMED = Counter("precis_claimed_jobs_total", "Jobs claimed.")
@@ -250,7 +251,13 @@ class Worker:
         # A host on trial takes one call in all, and each of its models asks for one: none must wait until
         # another has a job. Should two be claimed, `_start` hands one back.
         trials = sum(min(1, self._slots.free(model, [host])) for host in self._hosts.on_trial(model))
-        return self._slots.free(model, self._hosts.trusted(model)) + trials
+        free = self._slots.free(model, self._hosts.trusted(model)) + trials
+        return max(0, min(free, self._room(model)))
+
+    def _room(self, model: int) -> int:
+        """How many jobs of the model may still be here: results that cannot be written must not pile up."""
+        here = sum(attempt.claimed.model_id == model for attempt in self._running.values())
+        return JOBS_PER_SLOT * self._slots.held(model) - here
 
     def _wants_count(self) -> int:
         return sum(self._free().values())
@@ -310,6 +317,8 @@ class Worker:
         try:
             await attempt.run()
         finally:
+            if self._room(attempt.claimed.model_id) <= 0:
+                self._wake.set()
             if self._running.get(attempt.claimed.job_id) is attempt:
                 del self._running[attempt.claimed.job_id]
             attempt.vacate()

@@ -31,6 +31,9 @@ STORED = "select body, checks, engine, epoch from private.result where request_i
 HUNGRY = """
 select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
  where l.relation = 'private.bell'::regclass and l.mode = 'ShareLock'"""
+TWO_WAIT_FOR_RESULTS = """
+select 1 from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+ where l.relation = 'private.result'::regclass and not l.granted having count(*) = 2"""
 QUICK = "Short."  # is its own summary: no model call
 
 
@@ -113,6 +116,19 @@ async def test_a_slot_takes_its_next_job_while_the_last_ones_outcome_is_being_wr
             server.open.set()
             await desk.until(ENDED, desk.ask(desk.person()))
         await desk.until(ENDED, request)
+
+
+async def test_results_that_cannot_be_written_do_not_pile_up(desk: Desk) -> None:
+    async with serving("one:latest") as server, desk.working(server.url, slots_per_model=1):
+        with desk.database.connect() as somebody, somebody.transaction():
+            somebody.execute("lock table private.result in share mode")
+            requests = desk.ask_many(desk.person(), 3)
+            await desk.until(TWO_WAIT_FOR_RESULTS)
+            (renewed,) = await desk.until("select lease_until from private.worker")
+            await desk.until("select 1 from private.worker where lease_until > %s", renewed)
+            assert desk.job(requests[2])["state"] == "ready"
+        for request in requests:
+            await desk.until(ENDED, request)
 
 
 async def test_a_withdrawn_slot_limit_is_shared_and_the_second_worker_takes_over(desk: Desk) -> None:
