@@ -25,6 +25,9 @@ PEM = OURS.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKey
 JWKS = json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k1"}]}).encode()
 
 
+DAY = 24 * 60 * 60  # tokens are sealed when the tests are collected: longer than any run of them takes
+
+
 def claims(**changes: Any) -> dict[str, Any]:
     """What authsvc puts into a token; a change to None leaves the claim out."""
     now = int(time.time())
@@ -32,7 +35,7 @@ def claims(**changes: Any) -> dict[str, Any]:
         "iss": ISSUER,
         "sub": str(SUBJECT),
         "aud": "postgrest",
-        "exp": now + 600,
+        "exp": now + DAY,
         "iat": now,
         "jti": "j",
         "sid": str(SESSION),
@@ -146,7 +149,7 @@ FORGED = {
     "a sub that is no uuid": sealed(header(), claims(sub="admin")),
     "a sub that is a number": sealed(header(), claims(sub=7)),
     "a sid that is no uuid": sealed(header(), claims(sid="x")),
-    "an exp that is a fraction": sealed(header(), claims(exp=time.time() + 600)),
+    "an exp that is a fraction": sealed(header(), claims(exp=time.time() + DAY)),
     "an exp that is a text": sealed(header(), claims(exp="9999999999")),
     "an exp without end": sealed(header(), json.dumps(claims(exp=float("inf"))).encode()),
     "a role that is a list": sealed(header(), claims(role=["pgrest_auth"])),
