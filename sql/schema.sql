@@ -447,8 +447,22 @@ CREATE FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[
     AS $$
 declare
   today constant date := (now() at time zone 'UTC')::date;
+  last_n bigint;
+  watched boolean;
   rung int;
 begin
+  if cardinality(owners) = 1 then  -- as below, in less time: one insert, one claim
+    update private.event_cursor c
+       set n = c.n + num_nonnulls(refs[1]), waiting = c.waiting + coalesce(waits[1], 0),
+           day = case when sent[1] is not null then greatest(c.day, today) else c.day end,
+           day_requests = case when sent[1] is null or c.day >= today then c.day_requests else 0 end + num_nonnulls(sent[1]),
+           day_bytes = case when sent[1] is null or c.day >= today then c.day_bytes else 0 end + coalesce(sent[1], 0)
+     where c.owner = owners[1] returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
+    if not found or refs[1] is null then return; end if;
+    insert into private.event (owner, n, kind, ref, gone) values (owners[1], last_n, event_kind, refs[1], are_gone);
+    if watched then perform pg_notify('precis_event', owners[1] || ':' || last_n); end if;
+    return;
+  end if;
   with batch as materialized (
     select c.owner, array_agg(c.ref order by c.i) filter (where c.ref is not null) as refs, count(c.ref) as size,
            coalesce(sum(c.waits), 0) as waits, count(c.sent) as requests, coalesce(sum(c.sent), 0) as bytes
@@ -2817,13 +2831,6 @@ CREATE INDEX host_model_model_id_idx ON private.host_model USING btree (model_id
 
 
 --
--- Name: job_deadline_idx; Type: INDEX; Schema: private; Owner: -
---
-
-CREATE INDEX job_deadline_idx ON private.job USING btree (deadline_at) WHERE (state = 'running'::text);
-
-
---
 -- Name: job_due_idx; Type: INDEX; Schema: private; Owner: -
 --
 
@@ -2852,17 +2859,14 @@ CREATE INDEX job_ready_idx ON private.job USING btree (model_id, tag, id) WHERE 
 
 
 --
--- Name: job_request_id_idx; Type: INDEX; Schema: private; Owner: -
+-- Name: job_request_idx; Type: INDEX; Schema: private; Owner: -
 --
 
-CREATE INDEX job_request_id_idx ON private.job USING btree (request_id);
-
-
---
--- Name: job_root_idx; Type: INDEX; Schema: private; Owner: -
---
-
-CREATE UNIQUE INDEX job_root_idx ON private.job USING btree (request_id) WHERE (kind = 'root'::text);
+CREATE UNIQUE INDEX job_request_idx ON private.job USING btree (request_id, (
+CASE
+    WHEN (kind <> 'root'::text) THEN id
+    ELSE NULL::bigint
+END)) NULLS NOT DISTINCT;
 
 
 --
@@ -3631,4 +3635,5 @@ INSERT INTO dbmate.schema_migrations (version) VALUES
     ('20261124100500'),
     ('20261124110000'),
     ('20261124110100'),
-    ('20261124110200');
+    ('20261124110200'),
+    ('20261124110300');
