@@ -44,7 +44,7 @@ async def main(lifecycle: Lifecycle, settings: WorkSettings) -> None:
     """Work until told to stop, then drain."""
     async with AsyncExitStack() as stack:
         parts = await _open(stack, settings)
-        warm_up()  # or the first answer's checks would wait for it; here nobody does, and no thread's heap grows
+        warm_up()  # or the first answer would wait for it; nobody waits here, and no thread keeps a heap
         await parts.lease.register()
         async with asyncio.TaskGroup() as group:
             sides = [group.create_task(run(), name=name) for name, run in parts.sides.items()]
