@@ -1,4 +1,5 @@
-"""Runs every measurement on one durable PostgreSQL and one stack, prints the table, writes results.json.
+"""Runs every measurement on one durable PostgreSQL, prints the table; if all of them ran, writes
+results.json.
 
 python -m tests.bench [drain|claims|pickup|...] [--minutes 5]      all of them by default
 """
@@ -43,10 +44,11 @@ BUSY = {"fault": "slow_drip", "seconds": 20}
 # Every slot busy: something runs, and no worker asks to be rung.
 FULL = """
 select 1 from private.job where state = 'running' and not exists (
-  select from pg_locks l where l.relation = 'private.bell'::regclass and l.mode = 'ShareLock')
+  select from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+   where l.relation = 'private.bell'::regclass and l.mode = 'ShareLock')
 """
-# Production's patience: the stack of the tests would give up a model call that is silent for two seconds.
 LOG = {"level": "info"}
+# Production's patience: the stack of the tests would give up a model call that is silent for two seconds.
 WORK = {"slots_per_model": 1, "first_token_seconds": 300, "idle_seconds": 60}
 ON_A_STACK = ("memory", "pickup", "roundtrip", "inserts")
 # What makes its own databases and starts its own parts, in this order.
