@@ -105,8 +105,8 @@ select count(*)::int, (select private.ring() from moved limit 1) from moved
 # No parameter. Left behind by a claim that ended otherwise than by finishing.
 PRUNE_PARTIALS: LiteralString = """
 delete from private.partial p
- where not exists (select from private.job j
-                    where j.request_id = p.request_id and j.epoch = p.epoch and j.state = 'running')
+ where not exists (select from private.request r join private.job j on j.id = r.job_id
+                    where r.id = p.request_id and j.epoch = p.epoch and j.state = 'running')
 """
 
 

@@ -64,16 +64,15 @@ Electric lamps, and later automatic controls, took the keeper's work away piece 
     insert into private.request (owner, title, task, text, target_words, target_ratio, model, idempotency_key, body_hash, created_at)
       values (account.id, example.title, example.task, example.text, example.target_words, example.target_ratio, model.name,
               'example-' || example.n, sha256(convert_to(example.text, 'UTF8')), now() - example.age)
-      on conflict (owner, idempotency_key) do nothing returning id into request_id;
+      on conflict (owner, idempotency_key) do nothing returning id, request.job_id into request_id, job_id;
     continue when request_id is null;  -- it is there from an earlier run
-    insert into private.job (request_id, owner, model_id, state, tag, run_at, epoch, progress, updated_at, finished_at, error_code, error_message)
-      values (request_id, account.id, model.id, example.state, private.fair_tag(account.id, model.id, 0::smallint),
+    insert into private.job (id, request_id, owner, model_id, state, tag, run_at, epoch, progress, updated_at, finished_at, error_code, error_message)
+      values (job_id, request_id, account.id, model.id, example.state, private.fair_tag(account.id, model.id, 0::smallint),
               case when example.state = 'ready' then now() + interval '1 day' end,
               case when example.state in ('done', 'failed') then 1 else 0 end,
               case when example.state = 'done' then 1 else 0 end, now() - example.age,
               case when example.state <> 'ready' then now() - example.age + interval '4 seconds' end,
-              example.error_code, example.error_message)
-      returning id into job_id;
+              example.error_code, example.error_message);
     if example.state in ('done', 'failed') then  -- as the trigger on job would have logged it
       insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, ended_at, outcome, error_code, error_message)
         values (job_id, 1, request_id, account.id, 0, 'example', now() - example.age, now() - example.age + interval '4 seconds',

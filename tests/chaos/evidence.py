@@ -17,7 +17,7 @@ select j.id, j.request_id as request, r.title::int as mark, j.state, j.epoch, m.
        array(select s.epoch from private.result s where s.request_id = r.id) as results,
        (select count(*) from private.event e where e.ref = r.id)::int as events,
        (select extract(epoch from max(e.at))::float8 from private.event e where e.ref = r.id) as last_event_at
-  from private.request r join private.job j on j.request_id = r.id and j.kind = 'root'
+  from private.request r join private.job j on j.id = r.job_id
   join private.model m on m.id = j.model_id
 """
 ATTEMPTS: LiteralString = """

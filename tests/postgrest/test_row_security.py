@@ -208,9 +208,9 @@ def test_a_read_gives_a_thousand_rows_at_most(api: Rest) -> None:
 def fill(api: Rest, person: Person, count: int) -> None:
     api.query(
         "with asked as (insert into private.request (owner, task, text, model, body_hash)"
-        " select %s, 'summarize', 'text', 'tiny:latest', '' from generate_series(1, %s) returning id)"
-        " insert into private.job (request_id, owner, model_id, state, finished_at)"
-        " select id, %s, (select min(id) from private.model), 'done', now() from asked",
+        " select %s, 'summarize', 'text', 'tiny:latest', '' from generate_series(1, %s) returning id, job_id)"
+        " insert into private.job (id, request_id, owner, model_id, state, finished_at)"
+        " select job_id, id, %s, (select min(id) from private.model), 'done', now() from asked",
         person.account, count, person.account,
     )  # fmt: skip
 

@@ -35,9 +35,10 @@ BACKLOG = """
       alter table private.job disable trigger user;
       for i in 1..{count} loop
         with asked as (insert into private.request (owner, task, text, model, body_hash)
-                         values ('{owner}', 'summarize', 'text', 'tiny:latest', '') returning id)
-        insert into private.job (request_id, owner, model_id, tag)
-          select a.id, '{owner}', {model}, private.fair_tag('{owner}', {model}, 0::smallint) from asked a;
+                         values ('{owner}', 'summarize', 'text', 'tiny:latest', '') returning id, job_id)
+        insert into private.job (id, request_id, owner, model_id, tag)
+          select a.job_id, a.id, '{owner}', {model}, private.fair_tag('{owner}', {model}, 0::smallint)
+            from asked a;
       end loop;
       alter table private.request enable trigger user;
       alter table private.job enable trigger user;

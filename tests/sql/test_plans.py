@@ -19,8 +19,8 @@ CROWD = """
     insert into private.request (owner, task, text, model, body_hash)
       select a.id, 'summarize', 'text', 'm', '' from private.account a, generate_series(1, 40) where a.email
         ~ '^crowd';
-    insert into private.job (request_id, owner, model_id, state, finished_at)
-      select r.id, r.owner, 1, 'done', now() from private.request r;
+    insert into private.job (id, request_id, owner, model_id, state, finished_at)
+      select r.job_id, r.id, r.owner, 1, 'done', now() from private.request r;
     insert into private.result (request_id, owner, epoch, body) select r.id, r.owner, 1, 'body' from
       private.request r;
     insert into private.event (owner, n, kind, ref)

@@ -80,7 +80,7 @@ select r.id, a.email as owner, r.task, m.name as model,
  order by p.place
 """
 
-ROOT: LiteralString = "select j.id from private.job j where j.request_id = %(id)s and j.kind = 'root'"
+ROOT: LiteralString = "select r.job_id as id from private.request r where r.id = %(id)s"
 
 # More of the one row that is shown. How many are ahead is counted no further than makes a difference.
 DETAIL: LiteralString = """
@@ -99,7 +99,7 @@ select r.title, r.style, r.language, r.target_words, r.target_ratio, r.owner as 
               and (x.tag, x.id) < (j.tag, j.id) limit %(most)s) ahead) end as ahead,
        (select q.paused_at from private.queue q) as queue_paused_at, m.paused_at as model_paused_at
   from private.request r
-  join private.job j on j.request_id = r.id and j.kind = 'root'
+  join private.job j on j.id = r.job_id
   join private.model m on m.id = j.model_id
   left join private.worker w on w.id = j.worker_id
   left join private.result s on s.request_id = r.id
@@ -116,7 +116,7 @@ select a.epoch::int as n, a.worker_id, coalesce(a.worker, '') as worker, a.claim
 select j.epoch::int, j.worker_id, coalesce(w.name, ''), j.claimed_at, null,
        extract(epoch from clock_timestamp() - j.claimed_at)::float8, 'running', null, null
   from private.job j left join private.worker w on w.id = j.worker_id
- where j.request_id = %(id)s and j.state = 'running'
+ where j.id = any (private.jobs_of(%(id)s)) and j.state = 'running'
  order by 4, 1
 """
 
