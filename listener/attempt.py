@@ -88,7 +88,7 @@ class Attempt:
         self._task = asyncio.current_task()
         outcome = await self._outcome()
         self._writing = True
-        await self.around.partials.close(self.claimed.job_id, self.claimed.epoch)
+        await self.around.partials.close(self.claimed.claim)
         accepted = outcome is not None and await self._write(outcome)
         if accepted and isinstance(outcome, Again):
             self.around.expect(outcome.seconds)
@@ -98,8 +98,7 @@ class Attempt:
         if isinstance(outcome, Done):
             result = outcome.result
             accepted = await self.around.finisher.finish(
-                self.claimed.job_id,
-                self.claimed.epoch,
+                self.claimed.claim,
                 body=result.body,
                 checks=result.checks,
                 engine=result.engine,
@@ -133,7 +132,7 @@ class Attempt:
         return None if self._stopped == "lost" else HandedBack()
 
     async def _work(self) -> Result:
-        emit = self.around.partials.open(self.claimed.job_id, self.claimed.epoch)
+        emit = self.around.partials.open(self.claimed.claim)
         try:
             async with asyncio.timeout(self.around.deadline_seconds):
                 request = request_of(self.claimed, await sources.load(self.claimed))

@@ -11,17 +11,16 @@ from typing import Any
 
 import asyncpg
 
+from listener import queue
 from listener.lines import Line, passing
-from listener.queue import FINISH, Connection
-
-Row = tuple[int, int, str, str, str]  # job, epoch, body, checks, engine
+from listener.queue import Claim, Finished
 
 
 @dataclass(slots=True)
 class _Batch:
     """Rows that go together; once `written`, the jobs that were still ours, None if it failed for all."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Finished] = field(default_factory=list)
     written: bool = False
     accepted: frozenset[int] | None = None
 
@@ -35,29 +34,23 @@ class Finisher:
         self._turn = asyncio.Lock()  # first come, first served
         self._gathering = _Batch()
 
-    async def finish(self, job_id: int, epoch: int, *, body: str, checks: Any, engine: Any) -> bool | None:
+    async def finish(self, claim: Claim, *, body: str, checks: Any, engine: Any) -> bool | None:
         """Whether the job was still ours; None if it must go alone, and may have been written now."""
         batch = self._gathering
-        batch.rows.append((job_id, epoch, body, json.dumps(checks), json.dumps(engine)))
+        batch.rows.append(Finished(claim, body, json.dumps(checks), json.dumps(engine)))
         async with self._turn:
             if not batch.written:  # the first of them to get here; or the next, if that one was cancelled
                 if batch is self._gathering:
                     self._gathering = _Batch()
                 batch.accepted = await self._write(batch.rows)
                 batch.written = True
-        return None if batch.accepted is None else job_id in batch.accepted
+        return None if batch.accepted is None else claim.job_id in batch.accepted
 
-    async def _write(self, rows: list[Row]) -> frozenset[int] | None:
+    async def _write(self, rows: list[Finished]) -> frozenset[int] | None:
         try:
-            return await self._line.run(lambda connection: finish_all(connection, rows))
+            return await self._line.run(lambda connection: queue.finish(connection, rows))
         except Exception as error:
             # One row that the database refuses is told as its own when it goes alone.
             if not passing(error) and not isinstance(error, asyncpg.PostgresError):
                 raise
             return None
-
-
-async def finish_all(connection: Connection, rows: list[Row]) -> frozenset[int]:
-    """Store the results and end the jobs; those that were still ours. Locks in the order of the jobs."""
-    columns: list[list[Any]] = [list(column) for column in zip(*sorted(rows), strict=True)]
-    return frozenset(row["job_id"] for row in await connection.fetch(FINISH, *columns))

@@ -5,6 +5,7 @@ Decides on retries. Knows no model and no slot.
 """
 
 import asyncio
+import json
 import random
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -16,7 +17,7 @@ from chassis.database import backoff
 from listener import queue
 from listener.errors import CapacityError, PermanentError, TaskError
 from listener.lines import AT_ONCE, passing
-from listener.queue import Claimed, Connection
+from listener.queue import Claimed, Connection, Finished
 from listener.tasks.request import Result
 
 BACKOFF_SECONDS = 1.0
@@ -126,19 +127,18 @@ async def write(pool: "asyncpg.Pool[Any]", claimed: Claimed, outcome: Outcome) -
 
 
 async def _write_once(connection: Connection, claimed: Claimed, outcome: Outcome) -> bool:
-    job, epoch = claimed.job_id, claimed.epoch
+    claim = claimed.claim
     match outcome:
         case Done(result):
-            return await queue.finish(
-                connection, job, epoch, body=result.body, checks=result.checks, engine=result.engine
-            )
+            checks, engine = json.dumps(result.checks), json.dumps(result.engine)
+            return bool(await queue.finish(connection, [Finished(claim, result.body, checks, engine)]))
         case Failed(code, message):
-            return await queue.fail(connection, job, epoch, code=code, message=message)
+            return await queue.fail(connection, claim, code=code, message=message)
         case Again(code, message, seconds, counted):
             return await queue.back_off(
-                connection, job, epoch, seconds=seconds, counted=counted, code=code, message=message
+                connection, claim, seconds=seconds, counted=counted, code=code, message=message
             )
         case HandedBack():
-            return bool(await queue.release(connection, [(job, epoch)]))
+            return bool(await queue.release(connection, [claim]))
         case _:
             assert_never(outcome)

@@ -1,7 +1,7 @@
 """The text so far of all running jobs of this process, written a few times a second in one statement.
 
-A preview only: what cannot be written is tried again, and forgotten when its job ends. Knows jobs as (job,
-epoch).
+A preview only: what cannot be written is tried again, and forgotten when its job ends. Knows jobs by
+their claims.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from listener import queue
 from listener.lines import passing
-from listener.queue import Piece, Progress
+from listener.queue import Claim, Piece, Progress
 
 LINGER_SECONDS = 0.03  # before the first piece: an answer that is whole by then needs no preview
 TICK_SECONDS = 0.15
@@ -33,8 +33,7 @@ Write = Callable[[list[Piece], list[Progress]], Awaitable[None]]
 class Preview:
     """One job's text that is not yet written."""
 
-    job_id: int
-    epoch: int
+    claim: Claim
     texts: list[str] = field(default_factory=list)
     unsent: list[Piece] = field(default_factory=list)
     n: int = 0
@@ -46,7 +45,7 @@ class Preview:
         """All text that waits, as pieces. One that failed keeps its number: if it was written after all, the
         same number says so."""
         if self.texts:
-            self.unsent.append(Piece(self.job_id, self.epoch, self.n, "".join(self.texts)))
+            self.unsent.append(Piece(self.claim, self.n, "".join(self.texts)))
             self.texts.clear()
             self.n += 1
         return self.unsent
@@ -61,13 +60,13 @@ class Partials:
 
     def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
         self._pool = pool
-        self._previews: dict[tuple[int, int], Preview] = {}
+        self._previews: dict[Claim, Preview] = {}
         self._something = asyncio.Event()
         self._writing = asyncio.Lock()
 
-    def open(self, job_id: int, epoch: int) -> Callable[[str, float], None]:
+    def open(self, claim: Claim) -> Callable[[str, float], None]:
         """What a task calls with a piece of its text and how far it is."""
-        preview = self._previews[job_id, epoch] = Preview(job_id, epoch)
+        preview = self._previews[claim] = Preview(claim)
 
         def emit(text: str, share: float) -> None:
             if text:
@@ -77,9 +76,9 @@ class Partials:
 
         return emit
 
-    async def close(self, job_id: int, epoch: int) -> None:
+    async def close(self, claim: Claim) -> None:
         """Nothing of the job is written after this: its end removes what was."""
-        self._previews.pop((job_id, epoch), None)
+        self._previews.pop(claim, None)
         async with self._writing:
             pass
 
@@ -95,10 +94,10 @@ class Partials:
 
     async def _write(self) -> bool:
         now = asyncio.get_running_loop().time()
-        previews = sorted(self._previews.values(), key=lambda preview: preview.job_id)
+        previews = sorted(self._previews.values(), key=lambda preview: preview.claim)
         pieces = [piece for preview in previews for piece in preview.gather()]
         moved = [preview for preview in previews if preview.has_moved(now)]
-        steps = [Progress(preview.job_id, preview.epoch, preview.share) for preview in moved]
+        steps = [Progress(preview.claim, preview.share) for preview in moved]
         try:
             if pieces or steps:
                 async with self._pool.acquire() as connection:

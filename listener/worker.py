@@ -20,7 +20,7 @@ from listener.floors import Floors
 from listener.hosts import Hosts
 from listener.lease import Lease
 from listener.lines import Line, passing
-from listener.queue import Claimed, Want
+from listener.queue import Claim, Claimed, Want
 from listener.registry import Pulse, Share, SlotKey
 from listener.slots import Slots
 
@@ -178,7 +178,8 @@ class Worker:
         claimant = self._lease.claimant
         if strays := strays - set(self.held()):
             log.warning("worker.strays", jobs=sorted(strays))
-            await self._line.run(lambda connection: queue.release(connection, sorted(strays)))
+            claims = [Claim(job_id, epoch, claimant.worker_id) for job_id, epoch in strays]
+            await self._line.run(lambda connection: queue.release(connection, claims))
         for share in shares:
             await self._settle_share(claimant, share)
         orphans = [
@@ -300,7 +301,7 @@ class Worker:
         if slot is None or visit is None:  # its host has gone while we claimed
             if slot is not None:
                 self._slots.give(slot)
-            await self._line.run(lambda connection: queue.release(connection, [(job.job_id, job.epoch)]))
+            await self._line.run(lambda connection: queue.release(connection, [job.claim]))
             return
         seat = contextlib.ExitStack()  # closed once, by whoever comes first
         seat.callback(self._vacate, slot)

@@ -20,7 +20,7 @@ from chassis.database import connect, pool
 from chassis.service import Lifecycle
 from listener import queue, registry, service
 from listener.lines import GUARD
-from listener.queue import Claimant, Claimed, Want
+from listener.queue import Claimant, Claimed, Finished, Want
 from listener.registry import Served
 from listener.settings import WorkSettings
 from tests.fix_postgres import Database, free_port
@@ -60,7 +60,7 @@ class Hand:
         return claimed
 
     async def finish(self, job: Claimed, body: str = "Short.") -> bool:
-        return await queue.finish(self.connection, job.job_id, job.epoch, body=body, checks={}, engine={})
+        return bool(await queue.finish(self.connection, [Finished(job.claim, body, "{}", "{}")]))
 
     async def renew(
         self, *claims: Claimed, models: Sequence[int] = (), leaving: bool = False

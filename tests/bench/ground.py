@@ -18,6 +18,7 @@ from tests.fix_postgres import Cluster, Database
 MODEL = "bench"
 DEADLINE_SECONDS = 900.0
 BODY = "The bridge closes in March. The ferry carries walkers; drivers take the road through Melford."
+TEXTS = (BODY, "{}", "{}")
 # Accounts have numbers for ids, so that a script of pgbench can be somebody without asking. $1 how many.
 MAKE_PEOPLE: LiteralString = """
 insert into private.account (id, email, email_key)
@@ -33,11 +34,12 @@ select ('10000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid,
   from generate_series($2::bigint, $2 + $3::bigint - 1) n
 """
 LAY_JOBS: LiteralString = """
-insert into private.job (request_id, owner, model_id, tag)
-select ('10000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid,
-       ('00000000-0000-4000-8000-' || lpad((1 + n % $1::int)::text, 12, '0'))::uuid, m.id,
+insert into private.job (id, request_id, owner, model_id, tag)
+select r.job_id, r.id, r.owner, m.id,
        coalesce(pg_sequence_last_value(m.clock), 0) + m.step / 2 + (n - $2) / $1 * m.step
   from private.model m cross join generate_series($2::bigint, $2 + $3::bigint - 1) n
+  join private.request r on r.id = ('10000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid
+ order by r.job_id
 """
 CLEAR: LiteralString = "truncate private.request, private.job, private.attempt, private.result, private.event"
 # Else autovacuum would do it while we measure. Whoever has cached a plan makes it anew.
@@ -64,16 +66,14 @@ class Hand:
             self._floors.see(self._model_id, job.reached, at=at)
         return claimed
 
-    async def finish(self, jobs: list[Claimed], *, statement: LiteralString = queue.FINISH) -> None:
-        """All in one statement, in the order of jobs as always."""
-        jobs = sorted(jobs, key=lambda job: job.job_id)
+    async def finish(
+        self, jobs: list[Claimed], *, statement: LiteralString = queue.FINISH, texts: tuple[str, ...] = TEXTS
+    ) -> None:
+        """All in one statement. `texts` is what of a result it takes: body, checks, engine."""
         accepted = await self._connection.fetch(
             statement,
-            [job.job_id for job in jobs],
-            [job.epoch for job in jobs],
-            [BODY] * len(jobs),
-            ["{}"] * len(jobs),
-            ["{}"] * len(jobs),
+            *queue.columns([job.claim for job in jobs], 3),
+            *([text] * len(jobs) for text in texts),
         )
         assert len(accepted) == len(jobs)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from listener import queue, registry, upkeep
-from listener.queue import FLOOR_MARGIN, LOWEST_TAG, Piece, Progress, Want
+from listener.queue import FLOOR_MARGIN, LOWEST_TAG, Claim, Finished, Piece, Progress, Want
 from tests.listener.queue_ground import HOSTS, SLOTS, Ground
 from tests.listener.queue_states import Actor, Job, Lease, States, Worker
 
@@ -43,7 +43,7 @@ class Steps:
         self.ground = ground
         self.states = States(MAX_ATTEMPTS, SMALL_BATCH, slots=dict.fromkeys(ground.slots))
         self.actors: list[Actor] = []
-        self.claims: list[tuple[int, int]] = []  # all that there ever were
+        self.claims: list[Claim] = []  # all that there ever were
         self.pieces = 0
 
     # What is there
@@ -171,7 +171,7 @@ class Steps:
         for each in claimed:
             job = self.states.claim(actor.id, each.job_id)
             assert (each.epoch, each.attempts, str(each.request_id)) == (job.epoch, job.attempts, job.request)
-            self.claims.append((each.job_id, each.epoch))
+            self.claims.append(each.claim)
             if answered:
                 actor.held[each.job_id, each.epoch] = each.model_id
 
@@ -184,42 +184,43 @@ class Steps:
         """A worker writes what it believes to be its own."""
         actor = pick((actor for actor in self.actors if actor.held), who)
         job, epoch = pick(actor.held, which)
-        self._write(how, job, epoch)
+        self._write(how, Claim(job, epoch, actor.id))
         if how != "partial":
             del actor.held[job, epoch]
 
     def write_late(self, which: int, how: str) -> None:
         """Somebody writes for a claim that has ended; what was already accepted may be sent again."""
-        late = [claim for claim in self.claims if not self.states.owned(*claim)]
-        outlived = [claim for claim in late if claim[0] in {job.id for job in self._running()}]
-        job, epoch = pick(outlived or late, which)
+        late = [claim for claim in self.claims if not self.states.owned(claim.job_id, claim.epoch)]
+        outlived = [claim for claim in late if claim.job_id in {job.id for job in self._running()}]
+        claim = pick(outlived or late, which)
         before = self.ground.query("select to_jsonb(j) from private.job j order by id")
-        self._write(how, job, epoch)
+        self._write(how, claim)
         assert self.ground.query("select to_jsonb(j) from private.job j order by id") == before
 
-    def _write(self, how: str, job: int, epoch: int) -> None:
+    def _write(self, how: str, claim: Claim) -> None:
         """One write, whose answer is as the model says."""
         connection, states = self.ground.worker, self.states
+        job, epoch = claim.job_id, claim.epoch
         self.pieces += 1
         if how == "finish":
             body = f"Text {self.pieces}."
-            done = self.ground.run(queue.finish(connection, job, epoch, body=body, checks={}, engine={}))
-            assert done == states.finish(job, epoch, body)
+            done = self.ground.run(queue.finish(connection, [Finished(claim, body, "{}", "{}")]))
+            assert bool(done) == states.finish(job, epoch, body)
         elif how == "fail":
-            failed = self.ground.run(queue.fail(connection, job, epoch, code="model_failed", message="No."))
+            failed = self.ground.run(queue.fail(connection, claim, code="model_failed", message="No."))
             assert failed == states.fail(job, epoch, "model_failed")
         elif how == "release":
-            released = self.ground.run(queue.release(connection, [(job, epoch)]))
+            released = self.ground.run(queue.release(connection, [claim]))
             assert released == states.release(job, epoch)
             self._stand([states.jobs[job]] if released else [], ahead=HALF_A_STEP)
         elif how == "partial":
-            piece, progress = Piece(job, epoch, self.pieces, "So"), Progress(job, epoch, 0.5)
+            piece, progress = Piece(claim, self.pieces, "So"), Progress(claim, 0.5)
             self.ground.run(queue.write_partials(connection, [piece], [progress]))
             states.write_partial(job, epoch, self.pieces, 0.5)
         else:
             counted = how == "back_off"
             off = queue.back_off(
-                connection, job, epoch, seconds=3600, counted=counted, code="model_busy", message="Later."
+                connection, claim, seconds=3600, counted=counted, code="model_busy", message="Later."
             )
             assert self.ground.run(off) == states.back_off(job, epoch, "model_busy", counted=counted)
 
@@ -244,7 +245,8 @@ class Steps:
         self._let(actor.id, "fresh")
         for claim in pulse.lost:
             del actor.held[claim]
-        assert self.ground.run(queue.release(self.ground.worker, list(pulse.strays))) == len(pulse.strays)
+        strays = [Claim(job, epoch, actor.id) for job, epoch in pulse.strays]
+        assert self.ground.run(queue.release(self.ground.worker, strays)) == len(strays)
         for job, epoch in pulse.strays:
             self.states.release(job, epoch)
 

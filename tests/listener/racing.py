@@ -15,7 +15,7 @@ import asyncpg
 import psycopg
 
 from listener import registry, upkeep
-from listener.queue import Claimed
+from listener.queue import Claim, Claimed
 from listener.registry import SlotKey
 from listener.upkeep import Rescued
 from tests.fix_work import Desk, Hand
@@ -92,10 +92,10 @@ class Scene:
     sweeper: Hand
 
     @property
-    def job(self) -> tuple[int, int]:
-        """The job and its epoch."""
+    def claim(self) -> Claim:
+        """The newest, by `worker`."""
         row = self.desk.job(self.request)
-        return row["id"], row["epoch"]
+        return Claim(row["id"], row["epoch"], self.worker.claimant.worker_id)
 
     def outcomes(self) -> list[str]:
         return [row[0] for row in self.desk.query("select outcome from private.attempt order by epoch")]

@@ -20,14 +20,13 @@ async def finish(worker: Hand, job: Claimed) -> None:
 
 
 async def fail(worker: Hand, job: Claimed) -> None:
-    assert await queue.fail(worker.connection, job.job_id, job.epoch, code="input_too_long", message=MESSAGE)
+    assert await queue.fail(worker.connection, job.claim, code="input_too_long", message=MESSAGE)
 
 
 async def back_off(worker: Hand, job: Claimed) -> None:
     assert await queue.back_off(
         worker.connection,
-        job.job_id,
-        job.epoch,
+        job.claim,
         seconds=60,
         counted=True,
         code="model_failed",
@@ -36,7 +35,7 @@ async def back_off(worker: Hand, job: Claimed) -> None:
 
 
 async def release(worker: Hand, job: Claimed) -> None:
-    assert await queue.release(worker.connection, [(job.job_id, job.epoch)]) == 1
+    assert await queue.release(worker.connection, [job.claim]) == 1
 
 
 async def overdue(worker: Hand, job: Claimed, *, attempts: int = 5) -> None:

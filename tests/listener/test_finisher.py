@@ -43,7 +43,7 @@ async def claimed(desk: Desk, count: int) -> list[Claimed]:
 
 
 async def finish(finisher: Finisher, job: Claimed, body: str = "Short.") -> bool | None:
-    return await finisher.finish(job.job_id, job.epoch, body=body, checks={}, engine={})
+    return await finisher.finish(job.claim, body=body, checks={}, engine={})
 
 
 def begin(finisher: Finisher, job: Claimed, body: str = "Short.") -> "asyncio.Task[bool | None]":

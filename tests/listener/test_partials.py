@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from listener.partials import Partials, Preview
-from listener.queue import Claimed, Piece
+from listener.queue import Claim, Claimed, Piece
 from tests.fix_work import Desk
 
 pytestmark = pytest.mark.services
@@ -45,7 +45,7 @@ async def claimed(desk: Desk, count: int = 1) -> list[Claimed]:
 async def test_what_comes_between_two_ticks_is_one_piece(desk: Desk) -> None:
     (job,) = await claimed(desk)
     async with partials(desk) as writing:
-        emit = writing.open(job.job_id, job.epoch)
+        emit = writing.open(job.claim)
         emit("First. ", 0.1)
         await desk.until(WRITTEN, "First. ")
         for word in ("Second ", "and ", "third."):
@@ -58,17 +58,17 @@ async def test_what_comes_between_two_ticks_is_one_piece(desk: Desk) -> None:
 async def test_nothing_is_written_after_the_job_was_closed(desk: Desk) -> None:
     closed, open_ = await claimed(desk, 2)
     async with partials(desk) as writing:
-        late = writing.open(closed.job_id, closed.epoch)
-        await writing.close(closed.job_id, closed.epoch)
+        late = writing.open(closed.claim)
+        await writing.close(closed.claim)
         late("Too late.", 0.5)
-        writing.open(open_.job_id, open_.epoch)("In time.", 0.5)
+        writing.open(open_.claim)("In time.", 0.5)
         await desk.until(WRITTEN, "In time.")
 
 
 async def test_pieces_wait_for_a_database_that_is_in_trouble_and_come_out_whole(desk: Desk) -> None:
     (job,) = await claimed(desk)
     async with partials(desk) as writing:
-        emit = writing.open(job.job_id, job.epoch)
+        emit = writing.open(job.claim)
         with desk.database.connect() as holder, holder.transaction():
             holder.execute("lock table private.partial in access exclusive mode")
             emit("One piece.", 0.1)
@@ -77,14 +77,14 @@ async def test_pieces_wait_for_a_database_that_is_in_trouble_and_come_out_whole(
 
 
 def test_a_piece_that_was_perhaps_written_keeps_its_number() -> None:
-    preview = Preview(1, 1, texts=["a", "b"])
-    assert preview.gather() == [Piece(1, 1, 0, "ab")]
+    preview = Preview(Claim(1, 1, 1), texts=["a", "b"])
+    assert preview.gather() == [Piece(Claim(1, 1, 1), 0, "ab")]
     preview.texts.append("c")
-    assert preview.gather() == [Piece(1, 1, 0, "ab"), Piece(1, 1, 1, "c")]
+    assert preview.gather() == [Piece(Claim(1, 1, 1), 0, "ab"), Piece(Claim(1, 1, 1), 1, "c")]
 
 
 def test_progress_is_written_at_most_once_a_second() -> None:
-    preview = Preview(1, 1, share=0.5)
+    preview = Preview(Claim(1, 1, 1), share=0.5)
     assert preview.has_moved(100.0)
     preview.shared, preview.shared_at = 0.5, 100.0
     assert not preview.has_moved(102.0)

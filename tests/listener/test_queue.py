@@ -4,12 +4,13 @@ without it."""
 import asyncio
 import itertools
 from collections import Counter
+from typing import LiteralString
 
 import asyncpg
 import pytest
 
 from listener import queue
-from listener.queue import Piece, Progress
+from listener.queue import Claimed, Finished, Piece, Progress
 from tests.fix_work import Desk, Hand, watch
 from tests.sql.acting import acting, listening
 
@@ -127,10 +128,9 @@ async def test_a_finish_stores_the_result_ends_the_job_and_drops_the_text_so_far
     worker = await desk.worker(model)
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
-    await queue.write_partials(worker.connection, [Piece(job.job_id, 1, 0, "So")], [])
-    assert await queue.finish(
-        worker.connection, job.job_id, 1, body="So be it.", checks={"a": 1}, engine={"b": 2}
-    )
+    await queue.write_partials(worker.connection, [Piece(job.claim, 0, "So")], [])
+    finished = Finished(job.claim, "So be it.", '{"a": 1}', '{"b": 2}')
+    assert await queue.finish(worker.connection, [finished]) == {job.job_id}
     assert desk.query("select request_id, epoch, body, checks, engine from private.result") == [
         (request, 1, "So be it.", {"a": 1}, {"b": 2})
     ]
@@ -154,19 +154,63 @@ async def test_nothing_that_an_outlived_claim_writes_changes_anything(desk: Desk
     zombie, heir = await desk.worker(model, slots=1), await desk.worker(model, slots=1)
     request = desk.ask(desk.person())
     old = await zombie.claim_one(model)
-    await queue.release(heir.connection, [(old.job_id, old.epoch)])
+    await queue.release(heir.connection, [old.claim])
     new = await heir.claim_one(model)
     before = desk.job(request)
-    connection, job, epoch = zombie.connection, old.job_id, old.epoch
-    assert not await zombie.finish(old)
-    assert not await queue.fail(connection, job, epoch, code="x", message="y")
-    assert not await queue.back_off(connection, job, epoch, seconds=1, counted=True, code="x", message="y")
-    assert await queue.release(connection, [(job, epoch)]) == 0
-    await queue.write_partials(connection, [Piece(job, epoch, 0, "old")], [Progress(job, epoch, 0.9)])
+    await write_in_vain(zombie, old)
     assert desk.job(request) == before
     assert desk.query("select from private.partial") == []
     assert await heir.finish(new)
     assert not await zombie.finish(old)
+
+
+async def write_in_vain(worker: Hand, job: Claimed) -> None:
+    """Everything a worker can write, for a claim that is not its own any more."""
+    connection, claim = worker.connection, job.claim
+    assert not await worker.finish(job)
+    assert not await queue.fail(connection, claim, code="x", message="y")
+    assert not await queue.back_off(connection, claim, seconds=1, counted=True, code="x", message="y")
+    assert await queue.release(connection, [claim]) == 0
+    await queue.write_partials(connection, [Piece(claim, 0, "old")], [Progress(claim, 0.9)])
+
+
+# What is left of a claim that was committed and not yet on disk when the database crashed: nothing.
+FORGET: LiteralString = """
+    update private.job set state = 'ready', epoch = epoch - 1, attempts = attempts - 1, worker_id = null
+     where request_id = %s returning id"""
+
+
+async def test_a_claim_that_a_crash_forgot_writes_nothing_though_the_next_one_has_its_epoch(
+    desk: Desk,
+) -> None:
+    model = await desk.model()
+    first, heir = await desk.worker(model, slots=1), await desk.worker(model, slots=1)
+    request = desk.ask(desk.person())
+    old = await first.claim_one(model)
+    desk.query(FORGET, request)
+    desk.query("delete from private.attempt returning 1")
+    new = await heir.claim_one(model)
+    assert (new.job_id, new.epoch) == (old.job_id, old.epoch)
+    before = desk.job(request)
+    await write_in_vain(first, old)
+    assert (await first.renew(old)).lost == {(old.job_id, old.epoch)}
+    assert desk.job(request) == before
+    assert await heir.finish(new, "The heir's.")
+    assert not await first.finish(old)
+    assert desk.query("select body from private.result") == [("The heir's.",)]
+
+
+async def test_a_claim_does_not_wait_for_the_disk_and_a_finish_does(desk: Desk) -> None:
+    model = await desk.model()
+    worker = await desk.worker(model)
+    desk.ask(desk.person())
+    setting = "show synchronous_commit"
+    async with worker.connection.transaction():
+        job = await worker.claim_one(model)
+        assert await worker.connection.fetchval(setting) == "off"
+    async with worker.connection.transaction():
+        assert await worker.finish(job)
+        assert await worker.connection.fetchval(setting) == "on"
 
 
 async def test_a_failure_stands_with_its_code_and_sentence(desk: Desk) -> None:
@@ -174,9 +218,7 @@ async def test_a_failure_stands_with_its_code_and_sentence(desk: Desk) -> None:
     worker = await desk.worker(model)
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
-    assert await queue.fail(
-        worker.connection, job.job_id, job.epoch, code="input_too_long", message="Split it."
-    )
+    assert await queue.fail(worker.connection, job.claim, code="input_too_long", message="Split it.")
     row = desk.job(request)
     assert (row["state"], row["error_code"], row["error_message"]) == (
         "failed",
@@ -195,7 +237,7 @@ async def test_a_job_that_backs_off_waits_and_keeps_or_forgets_the_attempt(
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
     assert await queue.back_off(
-        worker.connection, job.job_id, job.epoch, seconds=60, counted=counted, code="model_busy", message="."
+        worker.connection, job.claim, seconds=60, counted=counted, code="model_busy", message="."
     )
     row = desk.job(request)
     assert (row["state"], row["attempts"], row["worker_id"]) == ("ready", attempts, None)
@@ -214,7 +256,7 @@ async def test_a_released_job_is_at_the_front_uncounted_and_the_hungry_are_rung(
     with listening(desk.database, "precis_bell") as heard, desk.database.connect("listener") as hungry:
         with hungry.transaction():
             hungry.execute("lock table private.bell in share mode")
-            assert await queue.release(worker.connection, [(job.job_id, job.epoch)]) == 1
+            assert await queue.release(worker.connection, [job.claim]) == 1
         assert heard() == [""]
     assert desk.job(first)["attempts"] == 0
     again = await worker.claim_one(model)
@@ -230,7 +272,7 @@ async def test_text_so_far_is_told_only_of_owners_who_watch(desk: Desk) -> None:
     desk.ask(unwatched)
     jobs = {job.request_id: job for job in await worker.claim(model)}
     with listening(desk.database, "precis_partial") as heard:
-        pieces = [Piece(job.job_id, 1, n, f"piece {n}. ") for job in jobs.values() for n in range(3)]
+        pieces = [Piece(job.claim, n, f"piece {n}. ") for job in jobs.values() for n in range(3)]
         await queue.write_partials(worker.connection, pieces, [])
         assert heard() == [f"{watched}:{request}:1:2"]
     assert desk.query("select count(*) from private.partial") == [(6,)]
@@ -242,7 +284,7 @@ async def test_a_piece_that_is_written_twice_is_there_once(desk: Desk) -> None:
     desk.ask(desk.person())
     job = await worker.claim_one(model)
     for _ in range(2):
-        await queue.write_partials(worker.connection, [Piece(job.job_id, 1, 0, "once")], [])
+        await queue.write_partials(worker.connection, [Piece(job.claim, 0, "once")], [])
     assert desk.query("select text from private.partial") == [("once",)]
 
 
@@ -254,7 +296,7 @@ async def test_many_pieces_of_watched_owners_fit_into_their_notices(desk: Desk) 
         desk.ask(person)
     jobs = await worker.claim(model)
     with listening(desk.database, "precis_partial") as heard:
-        await queue.write_partials(worker.connection, [Piece(job.job_id, 1, 0, "x") for job in jobs], [])
+        await queue.write_partials(worker.connection, [Piece(job.claim, 0, "x") for job in jobs], [])
         payloads = heard()
     assert sum(len(payload.split(",")) for payload in payloads) == 105
     assert max(map(len, payloads)) < 8000
@@ -266,7 +308,7 @@ async def test_progress_moves_without_an_event(desk: Desk) -> None:
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
     events = desk.query("select count(*) from private.event")
-    await queue.write_partials(worker.connection, [], [Progress(job.job_id, 1, 0.5)])
+    await queue.write_partials(worker.connection, [], [Progress(job.claim, 0.5)])
     assert desk.job(request)["progress"] == 0.5
     assert desk.query("select count(*) from private.event") == events
 
@@ -324,8 +366,8 @@ async def test_the_claims_plan_stays_an_index_scan_when_it_was_made_on_an_empty_
         " select %s, 'summarize', 'x', 'm', '' from generate_series(1, 3000) returning id", desk.person(),
     )  # fmt: skip
     desk.query(
-        "insert into private.job (request_id, owner, model_id, tag)"
-        " select id, owner, %s, row_number() over () from private.request returning id", model,
+        "insert into private.job (id, request_id, owner, model_id, tag)"
+        " select job_id, id, owner, %s, row_number() over () from private.request returning id", model,
     )  # fmt: skip
     before = desk.query("select seq_scan from pg_stat_user_tables where relname = 'job'")
     for _ in range(3):

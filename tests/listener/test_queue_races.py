@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from listener import queue, upkeep
+from listener.queue import Claim, Finished
 from tests.fix_work import Desk
 from tests.listener.racing import BLOCKED, Scene, blocked, gated, held_up, met, rescue, scene, told
 from tests.sql.acting import acting
@@ -18,24 +19,25 @@ pytestmark = pytest.mark.services
 
 
 async def finish(at: Scene) -> object:
-    job, epoch = at.job
-    return await queue.finish(at.worker.connection, job, epoch, body="Short.", checks={}, engine={})
+    return await finish_by(at.worker.connection, at.claim)
+
+
+async def finish_by(connection: "asyncpg.Connection[Any]", claim: Claim, body: str = "Short.") -> bool:
+    return bool(await queue.finish(connection, [Finished(claim, body, "{}", "{}")]))
 
 
 async def fail(at: Scene) -> object:
-    job, epoch = at.job
-    return await queue.fail(at.worker.connection, job, epoch, code="model_failed", message="No.")
+    return await queue.fail(at.worker.connection, at.claim, code="model_failed", message="No.")
 
 
 async def back_off(at: Scene) -> object:
-    job, epoch = at.job
     return await queue.back_off(
-        at.worker.connection, job, epoch, seconds=60, counted=True, code="model_failed", message="No."
+        at.worker.connection, at.claim, seconds=60, counted=True, code="model_failed", message="No."
     )
 
 
 async def release(at: Scene) -> object:
-    return bool(await queue.release(at.worker.connection, [at.job]))
+    return bool(await queue.release(at.worker.connection, [at.claim]))
 
 
 async def claim(at: Scene) -> object:
@@ -162,12 +164,12 @@ async def test_of_two_retries_at_once_one_counts(desk: Desk) -> None:
 @pytest.mark.parametrize("ends", ["commit", "rollback", "killed"])
 async def test_a_finish_repeated_while_the_first_is_in_flight_is_accepted_once(desk: Desk, ends: str) -> None:
     at, _ = await scene(desk)
-    job, epoch = at.job
+    claim = at.claim
     again = await desk.connect()
     first = at.worker.connection.transaction()
     await first.start()
     assert await finish(at)
-    repeating = asyncio.create_task(queue.finish(again, job, epoch, body="Again.", checks={}, engine={}))
+    repeating = asyncio.create_task(finish_by(again, claim, "Again."))
     await blocked(desk, again)
     if ends == "killed":
         desk.query("select pg_terminate_backend(%s)", at.worker.connection.get_server_pid())
@@ -176,7 +178,7 @@ async def test_a_finish_repeated_while_the_first_is_in_flight_is_accepted_once(d
     assert await repeating
     assert at.outcomes() == ["done"]
     body = "Short." if ends == "commit" else "Again."
-    assert desk.query("select epoch, body from private.result") == [(epoch, body)]
+    assert desk.query("select epoch, body from private.result") == [(claim.epoch, body)]
 
 
 async def test_a_finish_of_another_epoch_is_refused_while_the_newest_is_in_flight_and_after(
@@ -184,15 +186,13 @@ async def test_a_finish_of_another_epoch_is_refused_while_the_newest_is_in_fligh
 ) -> None:
     at, old = await scene(desk)
     assert old is not None
-    await queue.release(at.worker.connection, [at.job])
+    await queue.release(at.worker.connection, [at.claim])
     await at.worker.claim_one(at.model)
     zombie = await desk.connect()
     async with at.worker.connection.transaction():
         assert await finish(at)
-        late = asyncio.create_task(
-            queue.finish(zombie, old.job_id, old.epoch, body="Old.", checks={}, engine={})
-        )
+        late = asyncio.create_task(finish_by(zombie, old.claim, "Old."))
         await met(desk, zombie, late)
     assert not await late
-    assert not await queue.finish(zombie, old.job_id, old.epoch, body="Old.", checks={}, engine={})
+    assert not await finish_by(zombie, old.claim, "Old.")
     assert desk.query("select epoch, body from private.result") == [(2, "Short.")]

@@ -205,8 +205,8 @@ async def test_text_of_claims_that_have_ended_is_pruned_and_of_those_that_run_is
     worker = await desk.worker(model)
     ended, runs = desk.ask_many(desk.person(), 2)
     jobs = {job.request_id: job for job in await worker.claim(model)}
-    pieces = [Piece(job.job_id, 1, 0, "so far") for job in jobs.values()]
+    pieces = [Piece(job.claim, 0, "so far") for job in jobs.values()]
     await queue.write_partials(worker.connection, pieces, [])
-    await queue.release(worker.connection, [(jobs[ended].job_id, 1)])
+    await queue.release(worker.connection, [jobs[ended].claim])
     await upkeep.prune_partials(worker.connection)
     assert desk.query("select request_id from private.partial") == [(runs,)]

@@ -50,7 +50,7 @@ async def case(desk: Desk) -> Case:
     desk.query("update private.account set email = %s, email_key = %s where id = %s", EMAIL, EMAIL, person)
     failed = desk.ask(person)
     job = await worker.claim_one(model)
-    await queue.fail(worker.connection, job.job_id, job.epoch, code="model_failed", message="No use.")
+    await queue.fail(worker.connection, job.claim, code="model_failed", message="No use.")
     return Case(desk, model, worker, person, desk.ask(person), failed)
 
 

@@ -23,7 +23,7 @@ async def owner(desk: Desk) -> AsyncIterator[Connection]:
 
 async def fail_next(worker: Hand, model: int, code: str = "model_failed") -> UUID:
     job = await worker.claim_one(model)
-    await queue.fail(worker.connection, job.job_id, job.epoch, code=code, message="No.")
+    await queue.fail(worker.connection, job.claim, code=code, message="No.")
     return job.request_id
 
 

@@ -56,7 +56,7 @@ async def test_each_state_lists_its_own_rows(desk: Desk, owner: Connection) -> N
     await worker.finish(await worker.claim_one(model))
     failed = desk.ask(person)
     job = await worker.claim_one(model)
-    await queue.fail(worker.connection, job.job_id, job.epoch, code="model_failed", message="No.")
+    await queue.fail(worker.connection, job.claim, code="model_failed", message="No.")
     running = desk.ask(person)
     await worker.claim_one(model)
     cancelled = desk.ask(person)
@@ -94,9 +94,9 @@ async def test_every_attempt_at_a_request_is_told(desk: Desk, owner: Connection)
     worker = await desk.worker(model)
     first = await worker.claim_one(model)
     why: dict[str, str] = {"code": "model_failed", "message": "No."}
-    await queue.back_off(worker.connection, first.job_id, first.epoch, seconds=0, counted=True, **why)
+    await queue.back_off(worker.connection, first.claim, seconds=0, counted=True, **why)
     desk.query("update private.job set run_at = null returning id")
-    await queue.release(worker.connection, [(first.job_id, (await worker.claim_one(model)).epoch)])
+    await queue.release(worker.connection, [(await worker.claim_one(model)).claim])
     await worker.claim_one(model)
     row, detail, attempts = await queue_rows.read_one(owner, request)
     assert (row.state, row.attempts, detail.worker) == ("running", 2, "test")
@@ -165,7 +165,7 @@ async def fail_all(desk: Desk, model: int, *codes: str) -> None:
     for code in codes:
         desk.ask(desk.person())
         job = await worker.claim_one(model)
-        await queue.fail(worker.connection, job.job_id, job.epoch, code=code, message=f"{code}.")
+        await queue.fail(worker.connection, job.claim, code=code, message=f"{code}.")
 
 
 async def test_dead_letters_are_counted_by_their_codes_and_listed_the_last_first(
