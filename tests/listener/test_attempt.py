@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
 
@@ -136,7 +136,7 @@ async def test_a_job_whose_time_is_used_up_has_failed(desk: Desk) -> None:
 
 async def test_time_is_counted_from_the_first_claim(desk: Desk) -> None:
     async with bench(desk, Raising([], error=CapacityError("model_busy", ".")), budget_seconds=60.0) as made:
-        made.attempt.claimed = replace(made.attempt.claimed, tried_seconds=60.0)
+        made.attempt.claimed = made.attempt.claimed._replace(tried_seconds=60.0)
         await made.attempt.run()
     assert desk.job(made.request)["state"] == "failed"
 

@@ -111,7 +111,7 @@ def put(database: Database, request: UUID, state: str) -> None:
             update private.job set state = %(state)s, worker_id = case when %(state)s = 'running' then 1 end,
                    error_code = case when %(state)s = 'failed' then 'model_failed' end,
                    finished_at = case when %(state)s in ('done', 'failed', 'cancelled') then now() end
-             where id = (select job_id from private.request where id = %(request)s)""",
+             where request_id = %(request)s and kind = 'root'""",
             {"state": state, "request": request},
         )
 

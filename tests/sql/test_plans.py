@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from tests.fix_postgres import Database
-from tests.sql.acting import Connection, acting, ask, put, sign_up, some_model
+from tests.sql.acting import Connection, acting, ask, sign_up, some_model
 
 pytestmark = pytest.mark.sql
 
@@ -38,6 +38,12 @@ WHOLE_READS = """
        and relname in ('request', 'job', 'result', 'event', 'partial', 'attempt') order by relname"""
 
 
+# As a worker would, by the job's key.
+TAKE = """
+    update private.job set state = 'running', worker_id = 1
+     where id = (select job_id from private.request where id = %s)"""
+
+
 def whole_reads(database: Database, person: Connection) -> list[tuple[object, ...]]:
     """How often each of the large tables was read as a whole so far."""
     person.execute("select pg_stat_force_next_flush()")
@@ -63,7 +69,8 @@ def live(database: Database, person: Connection) -> UUID:
     person.execute("update public.requests set title = 'Mine', priority = 1 where id = %s", [request])
     person.execute("select public.cancel(%s)", [request])
     person.execute("select public.retry(%s)", [request])
-    put(database, request, "running")
+    with database.connect() as worker:
+        worker.execute(TAKE, [request])
     person.execute("delete from public.requests where id = %s", [request])
     return request
 
