@@ -21,10 +21,10 @@ LOOK_SECONDS = 60.0
 BREATH_SECONDS = 0.2
 
 # $1 the lock, $2 batch, $3 days. By the root jobs, in the order of job_finished_at_idx. A job that somebody
-# holds may just be tried again: a later look finds it, or not. What hangs on the request goes by a
-# foreign key or a trigger, and the triggers tell the owners. now(), not clock_timestamp(): only what does not change within a
-# statement bounds an index scan. And not `kind = 'root'`: that invites another partial index, and a plan that
-# reads all of it.
+# holds may just be tried again: a later look finds it, or not. What hangs on the request goes by a foreign
+# key or a trigger, and the triggers tell the owners. now(), not clock_timestamp(): only what does not change
+# within a statement bounds an index scan. And not `kind = 'root'`: that invites another partial index, and a
+# plan that reads all of it.
 EXPIRE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 old as materialized (

@@ -2055,6 +2055,24 @@ COMMENT ON TABLE private.bell IS 'The doorbell. A worker with a free slot and no
 
 
 --
+-- Name: event_incarnation; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE UNLOGGED TABLE private.event_incarnation (
+    only_row boolean DEFAULT true NOT NULL,
+    nonce uuid DEFAULT gen_random_uuid() NOT NULL,
+    CONSTRAINT event_incarnation_has_one_row CHECK (only_row)
+);
+
+
+--
+-- Name: TABLE event_incarnation; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.event_incarnation IS 'What the ids of events begin with depends on the nonce. Emptied by Postgres itself after a crash and on a standby that takes over; whoever finds no row makes one.';
+
+
+--
 -- Name: event_ticket; Type: TABLE; Schema: private; Owner: -
 --
 
@@ -2702,6 +2720,14 @@ ALTER TABLE ONLY private.event_cursor
 
 
 --
+-- Name: event_incarnation event_incarnation_pkey; Type: CONSTRAINT; Schema: private; Owner: -
+--
+
+ALTER TABLE ONLY private.event_incarnation
+    ADD CONSTRAINT event_incarnation_pkey PRIMARY KEY (only_row);
+
+
+--
 -- Name: event event_pkey; Type: CONSTRAINT; Schema: private; Owner: -
 --
 
@@ -3271,6 +3297,12 @@ ALTER TABLE private.event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE private.event_cursor ENABLE ROW LEVEL SECURITY;
 
 --
+-- Name: event_incarnation; Type: ROW SECURITY; Schema: private; Owner: -
+--
+
+ALTER TABLE private.event_incarnation ENABLE ROW LEVEL SECURITY;
+
+--
 -- Name: event_ticket; Type: ROW SECURITY; Schema: private; Owner: -
 --
 
@@ -3404,6 +3436,13 @@ CREATE POLICY listener_events ON private.event TO listener_events USING (true) W
 --
 
 CREATE POLICY listener_events ON private.event_cursor TO listener_events USING (true) WITH CHECK (true);
+
+
+--
+-- Name: event_incarnation listener_events; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener_events ON private.event_incarnation TO listener_events USING (true) WITH CHECK (true);
 
 
 --
@@ -3690,4 +3729,5 @@ INSERT INTO dbmate.schema_migrations (version) VALUES
     ('20261124110100'),
     ('20261124110200'),
     ('20261124110300'),
-    ('20261127100000');
+    ('20261127100000'),
+    ('20261127100100');

@@ -9,14 +9,22 @@ from typing import Final, Literal, LiteralString
 
 REPLAY_MAX_EVENTS = 5_000  # somebody further behind re-reads the rows sooner than the events
 
-# A restored copy has another identifier of the cluster or the database; a failover, which may have lost
-# commits, begins a timeline. After a promotion pg_control_checkpoint() lags, the name of the file being
-# written does not. It cannot be told in recovery, where nothing may be served either.
+# A restored copy has another identifier of the cluster or the database, or another table; a failover, which
+# may have lost commits, begins a timeline. After a promotion pg_control_checkpoint() lags, the name of the
+# file being written does not. A crash, which may have lost commits that did not wait for the disk, empties
+# the unlogged table: then this is null, and no number may be told until somebody begins anew. In recovery it
+# raises: nothing may be served there either.
 INCARNATION: Final[LiteralString] = """
-  substr(encode(sha256(convert_to(concat_ws('.',
-    (select system_identifier from pg_control_system()),
-    left(pg_walfile_name(pg_current_wal_lsn()), 8),
-    (select oid from pg_database where datname = current_database())), 'UTF8')), 'hex'), 1, 12)
+  (select substr(encode(sha256(convert_to(concat_ws('.',
+     (select system_identifier from pg_control_system()),
+     left(pg_walfile_name(pg_current_wal_lsn()), 8),
+     (select oid from pg_database where datname = current_database()),
+     i.tableoid, i.nonce), 'UTF8')), 'hex'), 1, 12)
+   from private.event_incarnation i)
+"""
+# Of several who find none and try, one begins, and the others wait for it. Finds no row if it was another.
+BEGIN_INCARNATION: Final = """
+insert into private.event_incarnation (only_row) values (true) on conflict do nothing returning true
 """
 
 Loss = Literal["foreign", "ahead", "too_old", "too_far_behind"]

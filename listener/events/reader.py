@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias
 from uuid import UUID
 
 import asyncpg
+import structlog
 from prometheus_client import Counter, Histogram
 
 from chassis.database import Pool
-from listener.events.incarnation import INCARNATION, Head
+from listener.events.incarnation import BEGIN_INCARNATION, INCARNATION, Head
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -28,12 +29,12 @@ READ_MAX_BYTES: Final = 1024 * 1024
 READ_MAX_EVENTS: Final = 200
 READ_MAX_PIECES: Final = 2_000
 
-BECOME_USER: Final = "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)"
-# Asks the gate in the same breath: if it refuses, the statement fails, and nothing is read.
-READ_HEAD: Final[LiteralString] = (
-    "select n, min_n, " + INCARNATION + " as incarnation, gate.pre_request() as passed"  # noqa: S608 (constants)
-    " from gate.event_cursor"
+# Learns the incarnation while still the service: it is nobody else's to read.
+BECOME_USER: Final[LiteralString] = (
+    "select " + INCARNATION + ", set_config('role', $1, true), set_config('request.jwt.claims', $2, true)"
 )
+# Asks the gate in the same breath: if it refuses, the statement fails, and nothing is read.
+READ_HEAD: Final = "select n, min_n, gate.pre_request() as passed from gate.event_cursor"
 
 # The newest event of each thing among the next ones, with the row as it is now: states are facts, not deltas.
 # What does not fit into one read waits for the next. Every column but `text`: it never changes and is long.
@@ -76,6 +77,8 @@ select p.request_id, p.epoch, p.n, p.text
 READ_SECONDS = Histogram("precis_events_fetch_seconds", "Time of one read as one account.")
 READ_ROWS = Counter("precis_events_fetch_rows_total", "Events read, after those of one row were merged.")
 READ_PARTIALS = Counter("precis_events_partial_chunks_total", "Pieces of partial text read.")
+
+log = structlog.get_logger()
 
 
 class RefusedError(Exception):
@@ -133,8 +136,8 @@ class Reader:
 
     async def head(self, claims: str) -> Head:
         """How far the account's log goes. Raises RefusedError."""
-        async with self._as_user(claims) as connection:
-            return await _head(connection)
+        async with self._as_user(claims) as (connection, incarnation):
+            return await _head(connection, incarnation)
 
     @asynccontextmanager
     async def reading(
@@ -144,9 +147,9 @@ class Reader:
 
         Yielded before the transaction ends: nobody need wait for that. Raises RefusedError.
         """
-        async with self._as_user(claims) as connection:
+        async with self._as_user(claims) as (connection, incarnation):
             with READ_SECONDS.time():
-                head = await _head(connection)
+                head = await _head(connection, incarnation)
                 events = await _events(connection, after) if head.n > after else ()
                 pieces = await _pieces(connection, seen) if seen is not None else ()
             READ_ROWS.inc(len(events))
@@ -154,17 +157,20 @@ class Reader:
             yield Reading(head, events, pieces)
 
     @asynccontextmanager
-    async def _as_user(self, claims: str) -> AsyncIterator["Connection"]:
-        async with (
-            self._pool.acquire() as connection,
-            # One snapshot, so that head, events, rows and pieces agree.
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await connection.execute(BECOME_USER, ROLE, claims)
-            yield connection
+    async def _as_user(self, claims: str) -> AsyncIterator[tuple["Connection", str]]:
+        """A connection that is the user's, and the incarnation, which is begun first where there is none."""
+        async with self._pool.acquire() as connection:
+            while True:
+                # One snapshot, so that incarnation, head, events, rows and pieces agree.
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    if incarnation := await connection.fetchval(BECOME_USER, ROLE, claims):
+                        yield connection, incarnation
+                        return
+                if await connection.fetchval(BEGIN_INCARNATION):
+                    log.info("incarnation.begun")
 
 
-async def _head(connection: "Connection") -> Head:
+async def _head(connection: "Connection", incarnation: str) -> Head:
     try:
         row = await connection.fetchrow(READ_HEAD)
     except asyncpg.PostgresError as error:
@@ -173,7 +179,7 @@ async def _head(connection: "Connection") -> Head:
         raise
     if row is None:
         raise RefusedError("session_ended", "This account is gone. Sign in again.")
-    return Head(row["incarnation"], row["n"], row["min_n"])
+    return Head(incarnation, row["n"], row["min_n"])
 
 
 async def _events(connection: "Connection", after: int) -> tuple[Event, ...]:

@@ -305,3 +305,13 @@ with given as (
   returning s.n)
 select count(pg_notify('precis_control', 'models')) from (select from given limit 1) g
 """
+
+# What an event stream reads. $1 role, $2 claims.
+BECOME_USER: LiteralString = "select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)"
+READ_HEAD: LiteralString = """
+select n, min_n, substr(encode(sha256(convert_to(concat_ws('.',
+    (select system_identifier from pg_control_system()),
+    left(pg_walfile_name(pg_current_wal_lsn()), 8),
+    (select oid from pg_database where datname = current_database())), 'UTF8')), 'hex'), 1, 12)
+   as incarnation, gate.pre_request() as passed from gate.event_cursor
+"""

@@ -143,6 +143,39 @@ def test_nobody_takes_an_event_cursor_away(catalogue: Catalogue) -> None:
         assert "event_cursor" not in taken or role == "precis_owner"
 
 
+def test_nobody_changes_the_incarnation_of_the_event_log_and_only_its_streams_begin_one(
+    catalogue: Catalogue,
+) -> None:
+    nonce: LiteralString = "select has_column_privilege(%s, 'private.event_incarnation', 'nonce', 'insert')"
+    for role in {*ROLES} - {"precis_owner"}:
+        assert "event_incarnation" not in names(catalogue, COLUMNS, role, "update, references")
+        assert "event_incarnation" not in names(catalogue, TABLES, role, "delete, truncate, trigger")
+        begins = "event_incarnation" in names(catalogue, COLUMNS, role, "insert, select")
+        assert begins == (role == "listener_events")
+        assert names(catalogue, nonce, role) == {False}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from private.event_incarnation",
+        "truncate private.event_incarnation",
+        "update private.event_incarnation set nonce = gen_random_uuid()",
+        "insert into private.event_incarnation (nonce) values (gen_random_uuid())",
+        "insert into private.event_incarnation (only_row) values (true)",
+        "select * from private.event_incarnation",
+    ],
+)
+def test_a_client_neither_reads_nor_changes_the_incarnation(
+    statement: LiteralString, settled: Database
+) -> None:
+    for role in WEB_ROLES[:2]:
+        with settled.connect("authenticator") as connection:
+            connection.execute(sql.SQL("set role {}").format(sql.Identifier(role)))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement)
+
+
 @pytest.mark.parametrize(
     "statement",
     [

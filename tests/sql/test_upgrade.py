@@ -200,6 +200,26 @@ async def test_a_worker_of_the_release_before_works_on_through_the_migrations(ol
         await live(worker, old, owner)
 
 
+async def test_an_event_stream_of_the_release_before_goes_on_through_the_migrations(old: Database) -> None:
+    claims = json.dumps(Tokens(old).person().claims())
+    connection = await connect(old.url("listener_events"), name="before")
+
+    async def head() -> asyncpg.Record | None:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await connection.execute(before.BECOME_USER, "pgrest_auth", claims)
+            return await connection.fetchrow(before.READ_HEAD)
+
+    try:
+        at_first = await head()
+        assert at_first
+        await asyncio.to_thread(up, old)
+        assert await head() == at_first
+        await asyncio.to_thread(down_to_before, old)
+        assert await head() == at_first
+    finally:
+        connection.terminate()
+
+
 def serve(database: Database, tokens: Tokens, over: threading.Event) -> int:
     """A client as PostgREST would serve it, until it is over; how often it was served."""
     claims = json.dumps(tokens.person().claims())

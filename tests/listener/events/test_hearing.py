@@ -5,13 +5,15 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from tests.fix_events import PATIENCE_SECONDS, Rows, Service, insert_as, running
 from tests.fix_postgres import Cluster, Database, free_port, server_user
-from tests.fix_tokens import Tokens
+from tests.fix_tokens import Person, Tokens
 
 pytestmark = pytest.mark.services
 
@@ -128,24 +130,66 @@ async def test_after_a_reconnect_watches_are_set_anew(events: Service, tokens: T
         assert (await client.next("change")).data["id"] == str(request)
 
 
-async def test_streams_outlive_a_restart_of_postgres(
-    own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("listener.events.hub.IDLE_SECONDS", 0.0)  # so that somebody reads while it is away
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody reads all the time, also while the database is away."""
+    monkeypatch.setattr("listener.events.hub.IDLE_SECONDS", 0.0)
     monkeypatch.setattr("listener.events.service.SWEEP_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_streams_outlive_a_clean_restart_of_postgres(own_cluster: Cluster) -> None:
     database = Database(own_cluster, "precis")
-    tokens = Tokens(database)
-    ann = tokens.person()
+    ann = Tokens(database).person()
     async with running(database) as events, events.stream(ann) as client:
-        with database.connect() as connection:
-            first = Rows(database, connection).insert(ann)
-        await client.row(first, "queued")
-        await asyncio.to_thread(own_cluster.stop, "immediate")
+        await client.row(insert(database, ann), "queued")
+        before = client.last_id
+        await asyncio.to_thread(own_cluster.stop, "fast")
         await asyncio.to_thread(own_cluster.start)
-        with database.connect() as connection:
-            second = Rows(database, connection).insert(ann)
+        second = insert(database, ann)
         await client.row(second, "queued")
         assert "reset" not in {frame.event for frame in client.frames}
+        async with events.stream(ann, resume=before) as resumed:
+            assert (await resumed.next()).id == before
+            assert (await resumed.next("change", "reset")).data["id"] == str(second)
+
+
+# It may have lost commits that did not wait for the disk.
+@pytest.mark.usefixtures("impatient")
+async def test_after_a_crash_of_postgres_streams_start_over(own_cluster: Cluster) -> None:
+    database = Database(own_cluster, "precis")
+    ann = Tokens(database).person()
+    async with running(database) as events, events.stream(ann) as client:
+        await client.row(insert(database, ann), "queued")
+        before = client.last_id
+        await asyncio.to_thread(own_cluster.stop, "immediate")
+        await asyncio.to_thread(own_cluster.start)
+        assert (await client.next("reset")).data == {"reason": "foreign"}
+        await client.row(insert(database, ann), "queued")
+        async with events.stream(ann, resume=before) as resumed:
+            reset = await resumed.next()
+            assert (reset.event, reset.data, reset.id) == ("reset", {"reason": "foreign"}, client.last_id)
+
+
+async def test_a_number_that_a_crash_gave_out_twice_hides_no_event(own_cluster: Cluster) -> None:
+    database = Database(own_cluster, "precis")
+    ann = Tokens(database).person()
+    async with running(database) as events:
+        async with events.stream(ann) as client:
+            first = insert(database, ann)
+            await client.row(first, "queued")
+            with database.connect() as worker, losing_what_is_not_on_disk(worker):
+                worker.execute("set synchronous_commit = off")
+                Rows(database, worker).start(first)
+                await client.row(first, "running")
+        second = insert(database, ann)
+        async with events.stream(ann, resume=client.last_id) as resumed:
+            reset = await resumed.next()
+            assert (reset.event, reset.data) == ("reset", {"reason": "foreign"})
+            assert number(reset.id) == number(client.last_id) == 2  # the number of both
+            with database.connect() as worker:
+                Rows(database, worker).start(second)
+            assert number((await resumed.row(second, "running")).id) == 3
 
 
 async def test_after_a_failover_streams_start_over_on_the_new_primary(own_cluster: Cluster) -> None:
@@ -184,6 +228,32 @@ async def standby(primary: Cluster) -> AsyncIterator[Cluster]:
 
 
 @contextlib.contextmanager
+def losing_what_is_not_on_disk(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """What commits inside without waiting for the disk is lost at the end: Postgres crashes and recovers.
+
+    The process that would have written it soon is held meanwhile, and then killed.
+    """
+    [[writer]] = connection.execute(
+        "select pid from pg_stat_activity where backend_type = 'walwriter'"
+    ).fetchall()
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(writer, signal.SIGKILL)
+    with contextlib.suppress(psycopg.OperationalError):
+        while True:
+            connection.execute("select 1")
+
+
+def insert(database: Database, person: Person) -> UUID:
+    """A request of that person, once the database answers."""
+    while True:
+        with contextlib.suppress(psycopg.OperationalError), database.connect() as connection:
+            return Rows(database, connection).insert(person)
+
+
+@contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """A process that still holds its connections and does nothing with them."""
     os.kill(pid, signal.SIGSTOP)
@@ -200,3 +270,7 @@ async def renewal(rows: Rows, owner: object) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while rows.execute(statement, owner) == before:
             await asyncio.sleep(0)
+
+
+def number(event_id: str | None) -> int:
+    return int((event_id or "").partition(".")[2])
