@@ -1256,7 +1256,7 @@ CREATE FUNCTION private.log_job() RETURNS trigger
     AS $$
 declare
   unsound private.job.id%type;
-  told int;
+  changed record;
 begin
   if tg_op <> 'DELETE' then
     -- What checks of the table would say. Theirs are parsed anew by each statement, which costs a claim and a finish a fifth.
@@ -1277,46 +1277,34 @@ begin
                                   array_agg((n.state = 'ready')::int), array_agg(coalesce(octet_length(r.text), 0)::bigint), false)
        from after_rows n cross join lateral (select r.text from private.request r where r.id = n.request_id limit 1) r
       where n.kind = 'root' having count(*) > 0;
-    return null;
   elsif tg_op = 'DELETE' then
     perform private.append_events('request', array_agg(o.owner), array_agg(null::uuid), array_agg(-1), null, true)
        from before_rows o where o.kind = 'root' and o.state = 'ready' having count(*) > 0;
     delete from private.attempt a where a.job_id = any (array(select o.id from before_rows o where o.epoch > 0));
-    return null;
+  else
+    -- What a client cannot see is no event: leases, tags, progress of a stream.
+    select array_agg(c.owner) filter (where c.seen) as owners, array_agg(c.request_id) filter (where c.seen) as refs,
+           array_agg(c.waits) filter (where c.seen) as waits, bool_or(c.ended) as any_ended into changed
+      from (select n.owner, n.request_id, (n.state = 'ready')::int - (o.state = 'ready')::int as waits,
+                   -- The states as gate.request_state tells them apart, without a call of it for each row.
+                   n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
+                      is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
+                   o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended
+              from after_rows n join before_rows o on o.id = n.id) c;
+    if changed.owners is not null then
+      perform private.append_events('request', changed.owners, changed.refs, changed.waits, null, false);
+    end if;
+    if changed.any_ended then
+      insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
+        select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
+               case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
+                    when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
+               case when n.state in ('ready', 'failed') then n.error_code end,  -- the release before left it standing
+               case when n.state in ('ready', 'failed') then n.error_message end
+          from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
+         where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
+    end if;
   end if;
-  -- As private.append_events for the changes that a client can see, with the attempts that ended by them, in one statement:
-  -- every claim and every finish comes by here.
-  with changed as materialized (
-    select n.id, n.owner, n.request_id, (n.state = 'ready')::int - (o.state = 'ready')::int as waits,
-           -- What a client cannot see is no event: leases, tags, progress of a stream. The states as gate.request_state
-           -- tells them apart, without a call of it for each row.
-           n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
-              is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
-           o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended,
-           o.epoch, o.worker_id, o.claimed_at, n.state, n.error_code, n.error_message
-      from after_rows n join before_rows o on o.id = n.id),
-  -- Locked in one order: two statements over several owners cannot deadlock.
-  held as materialized (
-    select c.owner from private.event_cursor c
-     where c.owner = any (array(select h.owner from changed h where h.seen)) order by c.owner for no key update),
-  bumped as (
-    update private.event_cursor c set n = c.n + b.size, waiting = c.waiting + b.waits
-      from (select h.owner, count(*) as size, sum(h.waits) as waits from changed h where h.seen group by h.owner) b
-     where c.owner = b.owner and (select count(*) from held) > 0  -- asked for, or they would be held too late
-    returning c.owner, c.n, c.n - b.size as n_before, c.watched_until > clock_timestamp() as watched),
-  appended as (
-    insert into private.event (owner, n, kind, ref, gone)
-    select b.owner, b.n_before + row_number() over (partition by b.owner order by h.id), 'request', h.request_id, false
-      from bumped b join changed h on h.owner = b.owner where h.seen),
-  attempted as (
-    insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
-    select h.id, h.epoch, h.request_id, h.owner, h.worker_id, (select w.name from private.worker w where w.id = h.worker_id), h.claimed_at,
-           case when h.state <> 'ready' then h.state when h.error_code is null then 'released'
-                when h.error_code = 'worker_lost' then 'rescued' else 'retried' end,
-           case when h.state in ('ready', 'failed') then h.error_code end,  -- the release before left it standing
-           case when h.state in ('ready', 'failed') then h.error_message end
-      from changed h where h.ended)
-  select count(pg_notify('precis_event', b.owner || ':' || b.n)) into told from bumped b where b.watched;
   return null;
 end $$;
 
