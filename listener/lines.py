@@ -21,8 +21,6 @@ CLOSE_SECONDS = 2.0
 GUARD = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }
