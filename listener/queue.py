@@ -18,7 +18,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"  # 
 LOWEST_TAG = -(2**63)
 HEAD_START = 8192  # private.head_start(): how far below the clock a priority can put a tag
 # Two claims at the same moment may set a model's clock a little back: eight steps more.
-FLOOR_MARGIN = 2 * HEAD_START
+FLOOR_MARGIN = HEAD_START + 1024
 
 # $1 worker, $2 incarnation, $3 models, $4 free slots and $5 floor of each, $6 seconds until the deadline.
 # - Not waiting for the disk (soft): a claim that a crash of the database forgets was none. The job is ready

@@ -93,7 +93,7 @@ async def with_stale_plans(cluster: Cluster, rounds: int) -> list[Figure]:
 
 async def with_held_snapshot(cluster: Cluster, seconds: float) -> list[Figure]:
     """Of the last fifth of the time, in rounds: by then the dead rows are there."""
-    async with sides(cluster, held=STALE_PEOPLE, free=STALE_PEOPLE) as (held, free):
+    async with sides(cluster, held=100, free=100) as (held, free):
         for side in (held, free):
             await side.place.lay(FEW_ROWS)
             await side.place.settle()

@@ -25,7 +25,7 @@ insert into private.account (id, email, email_key)
 select ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, a.address, a.address
   from generate_series(1, $1::int) n cross join lateral (select n || '@bench.example' as address) a
 """
-# $1 people, $2 number of the first row, $3 rows. The tags are those that private.fair_tag would have drawn.
+# $1 people, $2 number of the first row, $3 rows.
 LAY_REQUESTS: LiteralString = """
 insert into private.request (id, owner, task, text, model, body_hash)
 select ('10000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid,
@@ -33,14 +33,16 @@ select ('10000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid,
        'summarize', 'A sentence that waits.', 'bench', ''
   from generate_series($2::bigint, $2 + $3::bigint - 1) n
 """
+# $4 the number of the first row since the table was empty, $5 the clock then. The tags are those that
+# private.fair_tag would have drawn: each person's row a step behind their last.
 LAY_JOBS: LiteralString = """
 insert into private.job (id, request_id, owner, model_id, tag)
-select r.job_id, r.id, r.owner, m.id,
-       coalesce(pg_sequence_last_value(m.clock), 0) + m.step / 2 + (n - $2) / $1 * m.step
+select r.job_id, r.id, r.owner, m.id, $5::bigint + m.step / 2 + (n - $4::bigint) / $1 * m.step
   from private.model m cross join generate_series($2::bigint, $2 + $3::bigint - 1) n
   join private.request r on r.id = ('10000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid
  order by r.job_id
 """
+READ_CLOCK: LiteralString = "select coalesce(pg_sequence_last_value(m.clock), 0) from private.model m"
 CLEAR: LiteralString = "truncate private.request, private.job, private.attempt, private.result, private.event"
 # Else autovacuum would do it while we measure. Whoever has cached a plan makes it anew.
 SETTLE: LiteralString = "vacuum (analyze) private.request, private.job, private.event_cursor"
@@ -89,6 +91,7 @@ class Ground:
         self._until_end = until_end
         self._people = people
         self._laid = 0
+        self._origin: tuple[int, int] | None = None
         self._host_id = self._model_id = 0
 
     async def prepare(self, *, slots: int) -> None:
@@ -106,14 +109,16 @@ class Ground:
     async def lay(self, rows: int) -> None:
         """So many ready jobs, of everybody in turn."""
         first, self._laid = self._laid, self._laid + rows
+        self._origin = self._origin or (first, await self._owner.fetchval(READ_CLOCK))
         await self._owner.execute(LAY_REQUESTS, self._people, first, rows)
-        await self._owner.execute(LAY_JOBS, self._people, first, rows)
+        await self._owner.execute(LAY_JOBS, self._people, first, rows, *self._origin)
 
     async def settle(self) -> None:
         await self._owner.execute(SETTLE)
 
     async def clear(self) -> None:
         await self._owner.execute(CLEAR)
+        self._origin = None
 
     async def hand(self, slots: int) -> Hand:
         """A worker of its own, with a connection like a worker's and so many slots."""
