@@ -16,14 +16,13 @@ from prometheus_client import Counter, Histogram
 
 from listener import outcomes, sources
 from listener.breaker import Verdict, judge
-from listener.errors import TaskError, TransientError
+from listener.errors import NoSeatError, TaskError, TransientError
 from listener.finisher import Finisher
-from listener.hosts import Visit
-from listener.model import Model
 from listener.outcomes import Again, Done, Failed, HandedBack, Outcome
 from listener.partials import Partials
 from listener.queue import Claimed
-from listener.tasks.request import Emit, Request, Result, Style, Task
+from listener.seats import Seat
+from listener.tasks.request import Emit, Model, Request, Result, Style, Task
 from listener.tasks.shorten import shorten
 from listener.tasks.summarize import summarize
 
@@ -62,8 +61,7 @@ class Attempt:
     """`run` it as a task; `stop` it from outside."""
 
     claimed: Claimed
-    vacate: Callable[[], None]  # its slot, as soon as it calls the model no more
-    visit: Visit
+    seat: Seat
     around: Surroundings
     _task: "asyncio.Task[None] | None" = None
     _stopped: Stop | None = None
@@ -115,6 +113,8 @@ class Attempt:
                 result = await self._work()
                 verdict = "answered" if result.engine.get("calls") else "unknown"
                 return Done(result)
+        except NoSeatError:
+            return HandedBack()
         except TaskError as error:
             verdict = judge(error)
             return self._decide(error)
@@ -127,8 +127,7 @@ class Attempt:
             message = "Something went wrong on the server; it is tried again by itself."
             return self._decide(TransientError("internal", message))
         finally:
-            self.visit.ended(verdict)
-            self.vacate()
+            self.seat.leave(verdict)
         return None if self._stopped == "lost" else HandedBack()
 
     async def _work(self) -> Result:
@@ -136,19 +135,19 @@ class Attempt:
         try:
             async with asyncio.timeout(self.around.deadline_seconds):
                 request = request_of(self.claimed, await sources.load(self.claimed))
-                return await run_task(request, model=self.visit.model, emit=emit)
+                return await run_task(request, model=self.seat, emit=emit)
         except TimeoutError as error:
             message = "The model did not come to an end in time; it is tried again by itself."
             raise TransientError("deadline_exceeded", message) from error
 
     def _decide(self, error: TaskError) -> Outcome:
         if error.code in ("model_unreachable", "model_not_found"):
-            self.visit.suspect()
+            self.seat.suspect()
         return outcomes.decide(
             error,
             attempts=self.claimed.attempts,
             max_attempts=self.around.max_attempts,
-            refusals=self.visit.model.refusals,
+            refusals=self.seat.model.refusals,
             tried_seconds=self.claimed.tried_seconds + self._seconds,
             budget_seconds=self.around.budget_seconds,
         )
@@ -170,7 +169,7 @@ class Attempt:
             epoch=self.claimed.epoch,
             attempt=self.claimed.attempts,
             task=self.claimed.task,
-            model=self.visit.model.name,
+            model=self.seat.name,
             waited=round(self.claimed.waited_seconds, 4),
             seconds=round(seconds, 4),
             **facts,

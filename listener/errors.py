@@ -4,6 +4,7 @@ ListenerError
 └── TaskError              an attempt ended without a result: code, message
     ├── TransientError     may pass: tried again, and counted as an attempt
     │   └── UnreachableError   nobody answers at the model server's address
+    ├── NoSeatError        there is no slot for it here after all: handed back, not counted
     ├── CapacityError      the model server is busy: tried again, not counted
     └── PermanentError     will not pass: the request has failed
 """
@@ -32,6 +33,13 @@ class UnreachableError(TransientError):
 
 class CapacityError(TaskError):
     """The model server works, but has too much to do."""
+
+
+class NoSeatError(TaskError):
+    """No call was made: the slot that the attempt waited for will not be vacated soon."""
+
+    def __init__(self) -> None:
+        super().__init__("no_seat", "The model is taken; it is tried again by itself.")
 
 
 class PermanentError(TaskError):

@@ -122,6 +122,10 @@ class Hosts:
         """Those of them that take one call, of whatever model, to show whether they are well again."""
         return [host.id for host in self._admitting(model_id) if host.breaker.state == "half_open"]
 
+    def model(self, host_id: int, model_id: int) -> Model:
+        """The model on one of `serving`."""
+        return next(host.served[model_id] for host in self._hosts if host.id == host_id)
+
     def visit(self, host_id: int, model_id: int) -> Visit | None:
         """The model there, for one attempt; None if it has just gone, or must not be called."""
         for host in self._admitting(model_id):

@@ -40,6 +40,10 @@ class Slots:
         """How many slots of a model are ours."""
         return sum(key.model_id == model_id for key in self._busy)
 
+    def at(self, host_id: int, model_id: int) -> int:
+        """How many of them are on one host."""
+        return sum(key.model_id == model_id and key.host_id == host_id for key in self._busy)
+
     def idle(self, model_id: int) -> list[SlotKey]:
         """Those of them that no call uses."""
         return [key for key, busy in self._busy.items() if key.model_id == model_id and not busy]

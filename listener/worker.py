@@ -21,8 +21,8 @@ from listener.hosts import Hosts
 from listener.lease import Lease
 from listener.lines import Line, passing
 from listener.queue import Claim, Claimed, Want
-from listener.registry import Pulse, Share, SlotKey
-from listener.slots import Slots
+from listener.registry import Pulse, Share
+from listener.seats import Seats
 
 POLL_SECONDS = 5.0  # a net under the doorbell
 # Until the doorbell's lock is held: who was making a job ready when we asked for it does not ring.
@@ -31,7 +31,7 @@ LOCKED_SECONDS = 0.02  # after passing by owners whose lock was held
 LOCK_TIMEOUT = "50ms"
 MARGIN_SECONDS = 30.0  # a job's deadline in the database is so much later than the worker's own
 HAND_BACK_SECONDS = 5.0
-JOBS_PER_SLOT = 2  # one that calls the model, and one whose outcome is being written
+JOBS_PER_SLOT = 2  # one that calls the model, and one that waits to, or whose outcome is being written
 
 CLAIMS = Counter("precis_claims_total", "Claims, by whether they found jobs.", ["found"])
 CLAIMED = Counter("precis_claimed_jobs_total", "Jobs claimed.")
@@ -51,7 +51,8 @@ class Worker:
         self._line = line
         self._hosts = hosts
         self._around = around
-        self._slots = Slots()
+        self._seats = Seats(hosts, may_begin=lambda: self._lease.may_claim, vacated=self.look)
+        self._slots = self._seats.slots
         self._floors = Floors()
         self._running: dict[int, Attempt] = {}
         self._wake = asyncio.Event()
@@ -89,6 +90,7 @@ class Worker:
         for share in pulse.shares:
             self._floors.see(share.model_id, share.clock, at=at)
         self._shares = pulse.shares
+        self._seats.see(pulse.shares)
         if self._strays or any(self._missing(share) or self._surplus(share) for share in pulse.shares):
             self._wake.set()
 
@@ -190,6 +192,7 @@ class Worker:
         ]
         if orphans:
             await self._give_back(claimant, orphans)
+        self._seats.settle()
 
     async def _settle_share(self, claimant: queue.Claimant, share: Share) -> None:
         if surplus := self._surplus(share):
@@ -226,7 +229,7 @@ class Worker:
         claimed, complete = await self._take(wants)
         for job in claimed:
             await self._start(group, job)
-        if not self._wants_count():
+        if not self._has_free():
             self._rest()
             return POLL_SECONDS
         if not complete:
@@ -242,11 +245,8 @@ class Worker:
         self._doorbell.rest()
         self._ladder = iter(LADDER_SECONDS)
 
-    def _free(self) -> dict[int, int]:
-        if not self._lease.may_claim:
-            return {}
-        free = {model: self._free_of(model) for model in self._hosts.models()}
-        return {model: count for model, count in free.items() if count}
+    def _has_free(self) -> bool:
+        return self._lease.may_claim and any(self._free_of(model) for model in self._hosts.models())
 
     def _free_of(self, model: int) -> int:
         # A host on trial takes one call in all, and each of its models asks for one: none must wait until
@@ -260,15 +260,17 @@ class Worker:
         here = sum(attempt.claimed.model_id == model for attempt in self._running.values())
         return JOBS_PER_SLOT * self._slots.held(model) - here
 
-    def _wants_count(self) -> int:
-        return sum(self._free().values())
-
     def _wants(self, now: float) -> list[Want]:
-        free = self._free()
-        if not free:
+        """So many jobs as slots are free, and those that will soon be."""
+        if not self._lease.may_claim:
             return []
-        floors = self._floors.floors(free, at=now)
-        return [Want(model, count, floors[model]) for model, count in free.items()]
+        wanted = {model: self._wanted_of(model) for model in self._hosts.models()}
+        wanted = {model: count for model, count in wanted.items() if count}
+        floors = self._floors.floors(wanted, at=now)
+        return [Want(model, count, floors[model]) for model, count in wanted.items()]
+
+    def _wanted_of(self, model: int) -> int:
+        return max(0, min(self._free_of(model) + self._seats.ahead(model), self._room(model)))
 
     async def _take(self, wants: Sequence[Want]) -> tuple[list[Claimed], bool]:
         """The jobs claimed, and whether all owners' jobs were looked at."""
@@ -296,23 +298,13 @@ class Worker:
     async def _start(self, group: asyncio.TaskGroup, job: Claimed) -> None:
         PICKUP.observe(job.waited_seconds)
         self._floors.see(job.model_id, job.reached, at=asyncio.get_running_loop().time())
-        slot = self._take_slot(job.model_id)
-        visit = None if slot is None else self._hosts.visit(slot.host_id, job.model_id)
-        if slot is None or visit is None:  # its host has gone while we claimed
-            if slot is not None:
-                self._slots.give(slot)
+        seat = self._seats.take(job.model_id)
+        if seat is None:  # its host has gone, or its calls have become long, while we claimed
             await self._line.run(lambda connection: queue.release(connection, [job.claim]))
             return
-        seat = contextlib.ExitStack()  # closed once, by whoever comes first
-        seat.callback(self._vacate, slot)
-        attempt = Attempt(job, seat.close, visit, self._around)
+        attempt = Attempt(job, seat, self._around)
         self._running[job.job_id] = attempt
         group.create_task(self._run(attempt), name=f"job-{job.job_id}-{job.epoch}")
-
-    def _take_slot(self, model: int) -> SlotKey | None:
-        """Where there is trust, if possible: a failed trial costs somebody an attempt."""
-        trusted, on_trial = self._hosts.trusted(model), self._hosts.on_trial(model)
-        return self._slots.take(model, trusted) or self._slots.take(model, on_trial)
 
     async def _run(self, attempt: Attempt) -> None:
         try:
@@ -322,13 +314,8 @@ class Worker:
                 self._wake.set()
             if self._running.get(attempt.claimed.job_id) is attempt:
                 del self._running[attempt.claimed.job_id]
-            attempt.vacate()
+            attempt.seat.leave("unknown")
             self._calm.set()
-
-    def _vacate(self, slot: SlotKey) -> None:
-        """Claim the next job now: a slot is for calls, and what is left of the last one is to be written."""
-        self._slots.give(slot)
-        self._wake.set()
 
     def _stop_all(self, why: Stop) -> None:
         for attempt in list(self._running.values()):

@@ -13,10 +13,12 @@ from listener.attempt import Attempt, Stop, Surroundings
 from listener.breaker import Verdict
 from listener.errors import CapacityError, PermanentError, TransientError, UnreachableError
 from listener.finisher import Finisher
-from listener.hosts import Visit
+from listener.hosts import Hosts, Visit
 from listener.lines import Line
 from listener.model import Model
 from listener.partials import Partials
+from listener.registry import SlotKey
+from listener.seats import Place, Seat, Seats
 from tests.fix_work import Desk
 from tests.listener.tasks.script import Script, sentences
 
@@ -71,8 +73,17 @@ async def bench(
             pool, Finisher(line), Partials(pool), deadline_seconds, 3, budget_seconds, expected.append
         )
         visit = Visit(cast("Model", model), verdicts.append, suspected.set)
-        attempt = Attempt(claimed, lambda: None, visit, around)
+        attempt = Attempt(claimed, seated(model_id, visit), around)
         yield Bench(attempt, request, expected, verdicts, suspected)
+
+
+def seated(model_id: int, visit: Visit) -> Seat:
+    """At a server that only the visit knows."""
+    hosts = Hosts(cast("Any", None), cast("Any", None), claimant=cast("Any", None), changed=lambda: None)
+    seats = Seats(hosts, may_begin=lambda: True, vacated=lambda: None)
+    seat = Seat(seats, Place(1, model_id), visit.model)
+    seat.begin(SlotKey(1, model_id, 1), visit)
+    return seat
 
 
 ENDS = [
