@@ -7,15 +7,13 @@ their claims.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-import asyncpg
 import structlog
 from prometheus_client import Counter
 
 from listener import queue
-from listener.lines import passing
-from listener.queue import Claim, Piece, Progress
+from listener.lines import Line, passing
+from listener.queue import Piece, Progress
 
 LINGER_SECONDS = 0.03  # before the first piece: an answer that is whole by then needs no preview
 TICK_SECONDS = 0.15
@@ -56,11 +54,12 @@ class Preview:
 
 
 class Partials:
-    """Jobs `open` a preview, add to it, and `close` it; `run` writes what has come together."""
+    """Jobs `open` a preview, add to it, and `close` it; `run` writes what has come together. The line should
+    give up soon on a lock that somebody holds: whoever closes waits for what is being written."""
 
-    def __init__(self, pool: "asyncpg.Pool[Any]") -> None:
-        self._pool = pool
-        self._previews: dict[Claim, Preview] = {}
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._previews: dict[tuple[int, int], Preview] = {}
         self._something = asyncio.Event()
         self._writing = asyncio.Lock()
 
@@ -100,8 +99,7 @@ class Partials:
         steps = [Progress(preview.claim, preview.share) for preview in moved]
         try:
             if pieces or steps:
-                async with self._pool.acquire() as connection:
-                    await queue.write_partials(connection, pieces, steps)
+                await self._line.run(lambda connection: queue.write_partials(connection, pieces, steps))
         except Exception as error:
             if not passing(error):
                 raise

@@ -32,10 +32,11 @@ from listener.text.language import warm_up
 from listener.worker import LOCK_TIMEOUT, Worker
 
 NAME = "precis-work"
-POOL_SIZE = 10  # outcomes, previews, sweeps: short statements
+POOL_SIZE = 9  # outcomes, sweeps: short statements
 CLAIM_SECONDS = 10.0
 FINISH_SECONDS = 3.0  # after which each result is written by itself, for as long as that takes
 FINISH_LOCK_TIMEOUT = "100ms"
+PREVIEW_SECONDS = 3.0
 
 log = structlog.get_logger()
 
@@ -91,6 +92,7 @@ class Lines:
     claims: Line
     renewals: Line
     results: Line
+    previews: Line
 
 
 async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
@@ -100,15 +102,16 @@ async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
         Line(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT),
         Line(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS),
         Line(url, name=f"{NAME}-results", command_seconds=FINISH_SECONDS, lock_timeout=FINISH_LOCK_TIMEOUT),
+        Line(url, name=f"{NAME}-previews", command_seconds=PREVIEW_SECONDS, lock_timeout=FINISH_LOCK_TIMEOUT),
     )
-    for line in (lines.claims, lines.renewals, lines.results):
+    for line in (lines.claims, lines.renewals, lines.results, lines.previews):
         await stack.enter_async_context(line)
     return _wire(settings, statements, lines)
 
 
 def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines) -> Parts:
     url = settings.database_url
-    partials = Partials(statements)
+    partials = Partials(lines.previews)
     hosts = Hosts(
         statements, _wishes(settings), claimant=lambda: lease.claimant, changed=lambda: worker.reconnected()
     )

@@ -84,3 +84,10 @@ async def serving(*models: str) -> AsyncIterator[SmallServer]:
     finally:
         server.open.set()
         await runner.cleanup()
+
+
+async def is_running(server: SmallServer, count: int) -> None:
+    """Waits until so many calls do."""
+    async with asyncio.timeout(10):
+        while server.running != count:
+            await asyncio.sleep(0.002)

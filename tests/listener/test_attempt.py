@@ -70,7 +70,7 @@ async def bench(
     line = Line(desk.database.url("listener"), name="test-results", command_seconds=3.0, lock_timeout="100ms")
     async with desk.statements() as pool, line:
         around = Surroundings(
-            pool, Finisher(line), Partials(pool), deadline_seconds, 3, budget_seconds, expected.append
+            pool, Finisher(line), Partials(line), deadline_seconds, 3, budget_seconds, expected.append
         )
         visit = Visit(cast("Model", model), verdicts.append, suspected.set)
         attempt = Attempt(claimed, seated(model_id, visit), around)

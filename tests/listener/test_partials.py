@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from listener.lines import Line
 from listener.partials import Partials, Preview
 from listener.queue import Claim, Claimed, Piece
 from tests.fix_work import Desk
@@ -25,8 +26,8 @@ select pg_terminate_backend(pid) from pg_stat_activity
 
 @asynccontextmanager
 async def partials(desk: Desk) -> AsyncIterator[Partials]:
-    async with desk.statements() as pool:
-        writing = Partials(pool)
+    async with Line(desk.database.url("listener"), name="test", command_seconds=3, lock_timeout="2s") as line:
+        writing = Partials(line)
         running = asyncio.create_task(writing.run())
         try:
             yield writing

@@ -4,14 +4,13 @@ wake-up."""
 import asyncio
 import random
 import time
-from typing import Any
 from uuid import UUID
 
 import pytest
 
 from tests.fix_engine import ModelServer
 from tests.fix_work import TEXT, Desk
-from tests.listener.small_server import SENTENCE, serving
+from tests.listener.small_server import SENTENCE, is_running, serving
 from tests.listener.tasks.script import sentences
 from tests.sql.acting import acting, ask
 
@@ -34,6 +33,9 @@ select from pg_locks l join pg_database d on d.oid = l.database and d.datname = 
 TWO_WAIT_FOR_RESULTS = """
 select 1 from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
  where l.relation = 'private.result'::regclass and not l.granted having count(*) = 2"""
+PREVIEW_WAITS = """
+select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+   and query like '%%insert into private.partial%%'"""
 QUICK = "Short."  # is its own summary: no model call
 
 
@@ -85,12 +87,6 @@ async def test_the_model_call_of_a_request_that_is_withdrawn_is_closed_within_a_
         await desk.until(ENDED, desk.ask(person))  # its slot is free again
 
 
-async def is_running(server: Any, count: int) -> None:
-    async with asyncio.timeout(10):
-        while server.running != count:
-            await asyncio.sleep(0.002)
-
-
 async def test_no_more_calls_run_at_once_than_there_are_slots(desk: Desk) -> None:
     async with serving("one:latest") as server, desk.working(server.url), desk.working(server.url):
         server.open.clear()
@@ -116,6 +112,19 @@ async def test_a_slot_takes_its_next_job_while_the_last_ones_outcome_is_being_wr
             server.open.set()
             await desk.until(ENDED, desk.ask(desk.person()))
         await desk.until(ENDED, request)
+
+
+async def test_a_preview_that_waits_for_somebodys_lock_keeps_no_result_waiting(
+    desk: Desk, model_server: ModelServer
+) -> None:
+    with model_server.faults({"fault": "slow_drip", "seconds": 0.3}):
+        async with desk.working(model_server.url):
+            request = desk.ask(desk.person(), sentences(40), target_words=200)
+            await desk.until("select from private.partial where request_id = %s", request)
+            with desk.database.connect() as somebody, somebody.transaction():
+                somebody.execute("select from private.job where request_id = %s for update", [request])
+                await desk.until(PREVIEW_WAITS)
+                await desk.until(ENDED, desk.ask(desk.person(), QUICK), within=5)
 
 
 async def test_results_that_cannot_be_written_do_not_pile_up(desk: Desk) -> None:
