@@ -160,8 +160,6 @@ class Attempt:
         """The one line about this attempt."""
         seconds = self._seconds
         name, facts = _describe(outcome)
-        RUNS.labels(self.claimed.task, name).inc()
-        RUN_SECONDS.labels(self.claimed.task).observe(seconds)
         log.info(
             f"request.{name}",
             request=str(self.claimed.request_id),
@@ -174,6 +172,8 @@ class Attempt:
             seconds=round(seconds, 4),
             **facts,
         )
+        RUNS.labels(self.claimed.task, name).inc()
+        RUN_SECONDS.labels(self.claimed.task).observe(seconds)
 
 
 def request_of(claimed: Claimed, text: str) -> Request:

@@ -78,15 +78,15 @@ async def test_who_waits_begins_when_a_slot_is_vacated_and_never_before() -> Non
     assert len(script.asked) == 1
 
 
-async def test_a_slot_is_vacated_by_a_short_call_and_kept_by_a_long_one() -> None:
-    made = seated(Script(["One.", "Two."]))
-    seat = take(made)
-    made.note(HERE, 60.0)
+@pytest.mark.parametrize(("seconds", "idle"), [(SHORT, 1), (60.0, 0)], ids=["short", "long"])
+async def test_a_slot_stays_with_its_job_after_the_call_only_where_calls_are_long(
+    seconds: float, idle: int
+) -> None:
+    made = seated(Script(["One."]), slots=2)  # the call takes 0.2 s, it says
+    made.note(HERE, seconds)
+    seat, _other = take(made), take(made)
     await ask(seat)
-    assert made.slots.idle(HERE.model_id) == []
-    made.take_longer(HERE)
-    await ask(seat)  # takes 0.2 s, it says: too long for one slot
-    assert made.slots.idle(HERE.model_id) == []
+    assert len(made.slots.idle(HERE.model_id)) == idle
 
 
 async def test_a_second_turn_comes_before_those_who_had_none() -> None:
