@@ -13,7 +13,7 @@ from prometheus_client import Counter
 
 from listener import queue
 from listener.lines import Line, passing
-from listener.queue import Piece, Progress
+from listener.queue import Claim, Piece, Progress
 
 LINGER_SECONDS = 0.03  # before the first piece: an answer that is whole by then needs no preview
 TICK_SECONDS = 0.15
@@ -59,7 +59,7 @@ class Partials:
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._previews: dict[tuple[int, int], Preview] = {}
+        self._previews: dict[Claim, Preview] = {}
         self._something = asyncio.Event()
         self._writing = asyncio.Lock()
 

@@ -3,8 +3,9 @@
 Texts only as yet; documents and addresses are refused at the API and, for what slips through, here.
 """
 
-import asyncio
+from functools import partial
 
+from listener.aside import aside
 from listener.errors import PermanentError
 from listener.queue import Claimed
 from listener.text.normalisation import normalise
@@ -16,7 +17,7 @@ async def load(claimed: Claimed) -> str:
         raise PermanentError(
             "source_not_supported", "This server reads text only: put the text itself into the request."
         )
-    text = await asyncio.to_thread(normalise, claimed.text)
+    text = await aside(claimed.text, partial(normalise, claimed.text))
     if not any(map(str.isalnum, text)):
         raise PermanentError(
             "empty_text", "The text holds no letter or digit. Give a text that says something."

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from listener.aside import aside
 from listener.errors import TaskError, TransientError
 from listener.model import Answer, Message
 from listener.tasks import budget, prompts
@@ -52,8 +53,8 @@ class Draft:
 async def answer(request: Request, target: Target, *, model: Model, emit: Emit) -> Result:
     """One checked answer to a request whose text does fit the model. Raises TaskError."""
     work = Work(request, target, model)
-    # Counting a megabyte takes a while, here as below, and the loop has a lease to renew.
-    messages, room = await asyncio.to_thread(work.ask)
+    # Counting a megabyte takes a while, and the checks below always do: the loop has a lease to renew.
+    messages, room = await aside(request.text, work.ask)
     emit("", 0.0)
     first = await work.draft(messages, room, emit)
     if not first.faults:
