@@ -1,7 +1,8 @@
 """From which tag on a claim looks for jobs: below lie only the dead rows of jobs long done.
 
 Every tag is drawn from its model's clock, so a job cannot get one far below where the clock stood half a
-second ago, unless its transaction was open longer: for those a claim without floor looks once a second.
+second ago, unless its transaction was open longer. For those a claim without floor looks, at most once a
+second, if the last one did not find all it asked for; where jobs abound the sweeper lifts them instead.
 """
 
 from collections import deque
@@ -19,6 +20,7 @@ class Floors:
     def __init__(self) -> None:
         self._seen: dict[int, deque[tuple[float, int]]] = {}
         self._unfloored_at = float("-inf")
+        self._short = True
 
     def see(self, model_id: int, clock: int, *, at: float) -> None:
         """The model's clock had this position then."""
@@ -27,6 +29,10 @@ class Floors:
             positions.append((at, clock))
         while len(positions) > 1 and positions[1][0] <= at - SETTLED_SECONDS:
             positions.popleft()
+
+    def answered(self, *, in_full: bool) -> None:
+        """Whether the last claim found all it asked for."""
+        self._short = not in_full
 
     def floors(self, models: Iterable[int], *, at: float) -> dict[int, int]:
         """The floor of each model for a claim now; the lowest for all if it is time to look without."""
@@ -37,11 +43,11 @@ class Floors:
 
     def looks_without(self, at: float) -> bool:
         """Whether the next claim would look without floor."""
-        return at >= self.due_at
+        return self._short and at >= self.due_at
 
     @property
     def due_at(self) -> float:
-        """When a claim may look without floor again."""
+        """When a claim may look without floor again, if it must."""
         return self._unfloored_at + UNFLOORED_SECONDS
 
     def _floor(self, model_id: int, at: float) -> int:

@@ -17,7 +17,7 @@ Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"  # 
 
 LOWEST_TAG = -(2**63)
 HEAD_START = 8192  # private.head_start(): how far below the clock a priority can put a tag
-# Two claims at the same moment may set a model's clock a little back: eight steps more.
+# Two claims at the same moment may set a model's clock a little back: a step more.
 FLOOR_MARGIN = HEAD_START + 1024
 
 # $1 worker, $2 incarnation, $3 models, $4 free slots and $5 floor of each, $6 seconds until the deadline.

@@ -23,10 +23,12 @@ from listener.registry import Pulse
 from listener.upkeep import Rescued
 
 PRUNE_SECONDS = 60.0
+LIFT_SECONDS = 1.0
 JITTER_SECONDS = 0.02  # all workers hear of the same job that falls due
 
 RESCUED = Counter("precis_rescued_jobs_total", "Jobs taken back.", ["reason", "outcome"])
 DUE = Counter("precis_due_jobs_total", "Jobs made ready when their time had come.")
+LIFTED = Counter("precis_lifted_jobs_total", "Jobs brought to the front that claims would not have found.")
 
 log = structlog.get_logger()
 
@@ -43,6 +45,7 @@ class Sweeper:
         self._found = found
         self._due_at = float("inf")
         self._prune_at = float("-inf")
+        self._lift_at = float("inf")
         self._silence = False
         self._overdue = False
         self._wake = asyncio.Event()
@@ -61,6 +64,12 @@ class Sweeper:
         self._due_at = min(self._due_at, self._now() + max(0.0, seconds))
         self._wake.set()
 
+    def claimed(self) -> None:
+        """Clocks have moved on: look in a second who has been left behind."""
+        if self._lift_at == float("inf"):
+            self._lift_at = self._now() + LIFT_SECONDS
+            self._wake.set()
+
     async def run(self) -> None:
         """Sweep when there is something to sweep, for ever."""
         delays = backoff(base=0.1, cap=2.0)
@@ -69,7 +78,7 @@ class Sweeper:
             try:
                 await self._sweep()
                 delays = backoff(base=0.1, cap=2.0)
-                pause = min(self._due_at, self._prune_at) - self._now()
+                pause = min(self._due_at, self._prune_at, self._lift_at) - self._now()
             except Exception as error:
                 if not passing(error):
                     raise
@@ -87,6 +96,9 @@ class Sweeper:
         if self._now() >= self._due_at:
             self._due_at = float("inf")
             await self._ready_due()
+        if self._now() >= self._lift_at:
+            self._lift_at = float("inf")
+            await self._lift()
         if self._now() >= self._prune_at:
             async with self._pool.acquire() as connection:
                 await upkeep.prune_partials(connection)
@@ -123,6 +135,11 @@ class Sweeper:
         DUE.inc(moved)
         if moved >= upkeep.BATCH:
             self.expect(0.0)
+
+    async def _lift(self) -> None:
+        async with self._pool.acquire() as connection:
+            lifted = await upkeep.lift(connection)
+        LIFTED.inc(lifted)
 
     @staticmethod
     def _now() -> float:

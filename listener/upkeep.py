@@ -6,7 +6,7 @@ Run by any worker; a transaction-level try-lock lets one at a time do it. Knows 
 from dataclasses import dataclass
 from typing import LiteralString
 
-from listener.queue import Connection
+from listener.queue import FLOOR_MARGIN, Connection
 
 SWEEP_LOCK = 7_301  # of private's advisory locks: who sweeps
 ALIVE_LOCK = 7_302  # class of the session locks that tell a living worker: (ALIVE_LOCK, worker)
@@ -102,6 +102,24 @@ moved as (
 select count(*)::int, (select private.ring() from moved limit 1) from moved
 """
 
+# $1 the sweepers' lock, $2 batch, $3 how far below its model's clock. Claims do not look so far down: such a
+# job's transaction was open while the clock went on, or somebody held its owner. To the front with it.
+LIFT: LiteralString = """
+with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
+low as materialized (
+  select x.id, c.clock_now from turn cross join private.model m
+   cross join lateral (select coalesce(pg_sequence_last_value(m.clock), 0) as clock_now) c
+   cross join lateral (
+    select j.id from private.job j
+     where turn.mine and j.state = 'ready' and j.run_at is null and j.model_id = m.id
+       and j.tag < c.clock_now - $3::bigint
+     order by j.tag, j.id limit $2 for no key update of j skip locked) x),
+lifted as (
+  update private.job j set tag = l.clock_now - j.priority * private.head_start()
+    from low l where j.id = l.id returning j.id)
+select count(*)::int, (select private.ring() from lifted limit 1) from lifted
+"""
+
 # No parameter. Left behind by a claim that ended otherwise than by finishing.
 PRUNE_PARTIALS: LiteralString = """
 delete from private.partial p
@@ -139,6 +157,11 @@ async def requeue_overdue(connection: Connection, *, max_attempts: int) -> Rescu
 async def ready_due(connection: Connection) -> int:
     """Make jobs ready whose time has come; how many. One batch."""
     return int(await connection.fetchval(READY_DUE, SWEEP_LOCK, BATCH))
+
+
+async def lift(connection: Connection) -> int:
+    """Bring jobs that lie below where claims look to the front; how many. One batch."""
+    return int(await connection.fetchval(LIFT, SWEEP_LOCK, BATCH, FLOOR_MARGIN))
 
 
 async def prune_partials(connection: Connection) -> None:

@@ -6,7 +6,7 @@ that a crash may not lose.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import asyncpg
 import structlog
@@ -64,10 +64,11 @@ class Worker:
         self._delays = backoff(base=0.1, cap=2.0)
         self._closing = False
 
-    def attach(self, lease: Lease, doorbell: Doorbell) -> None:
-        """The two that need this worker to be made."""
+    def attach(self, lease: Lease, doorbell: Doorbell, *, moved: Callable[[], None]) -> None:
+        """The two that need this worker to be made; and who is told that claims have moved a clock."""
         self._lease = lease
         self._doorbell = doorbell
+        self._moved = moved
 
     # As the lease's holder
 
@@ -227,6 +228,7 @@ class Worker:
             self._rest()
             return POLL_SECONDS
         claimed, complete = await self._take(wants)
+        self._floors.answered(in_full=len(claimed) >= sum(want.free for want in wants))
         for job in claimed:
             await self._start(group, job)
         if not self._has_free():
@@ -285,6 +287,8 @@ class Worker:
                 claimed = await self._ask(wants, around=True)
         CLAIMS.labels("yes" if claimed else "no").inc()
         CLAIMED.inc(len(claimed))
+        if claimed:
+            self._moved()
         return claimed, complete
 
     async def _ask(self, wants: Sequence[Want], *, around: bool) -> list[Claimed]:

@@ -18,7 +18,7 @@ import uvloop
 from listener import queue
 from tests.bench import rivals
 from tests.bench.figures import Figure, at_least, median, shown
-from tests.bench.ground import TEXTS, Hand, ground, migrated
+from tests.bench.ground import TEXTS, WITHOUT_LOG, Hand, ground, migrated
 from tests.bench.rivals import Drain
 from tests.fix_postgres import Cluster, Database
 
@@ -33,7 +33,6 @@ CONCURRENCY = 10  # procrastinate takes one job at a time; what it runs at once 
 FINISH_BARE = (
     queue.FINISH[: queue.FINISH.index(",\nstored as (")] + queue.FINISH[queue.FINISH.index("\nselect d.id") :]
 )
-WITHOUT_LOG = "drop trigger job_update_is_logged on private.job"
 # Each path drains for a second or two on a quiet machine.
 BARE, BARE_ONE, WHOLE = "ours, bare, batch 10", "ours, bare, batch 1", "ours, whole, batch 10"
 PGQUEUER, PROCRASTINATE = "pgqueuer, batch 10", "procrastinate"

@@ -18,6 +18,16 @@ def test_the_first_claim_looks_at_everything_and_the_next_ones_within_a_second_d
     assert floor(floors, 2.0) == LOWEST_TAG
 
 
+def test_who_found_all_that_was_asked_for_does_not_look_further_down() -> None:
+    floors = Floors()
+    floors.see(MODEL, 100_000, at=0.0)
+    floors.answered(in_full=True)
+    assert floor(floors, 10.0) == 100_000 - FLOOR_MARGIN
+    floors.answered(in_full=False)
+    assert floor(floors, 10.1) == LOWEST_TAG
+    assert floor(floors, 10.2) == 100_000 - FLOOR_MARGIN
+
+
 def test_the_floor_follows_where_the_clock_stood_half_a_second_ago() -> None:
     floors = Floors()
     floor(floors, 10.0)

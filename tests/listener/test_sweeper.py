@@ -45,6 +45,26 @@ async def test_a_job_that_hangs_past_its_deadline_is_run_again(desk: Desk) -> No
         await desk.until(DONE, request)
 
 
+# Far below where the clock is after the first of them.
+BELOW = """
+    update private.job j set tag = -1000000 from private.model m
+     where j.request_id = %s and m.id = j.model_id and setval(m.clock, 1000000) > 0 returning j.id"""
+
+
+async def test_a_job_that_was_left_behind_is_run_while_others_abound(desk: Desk) -> None:
+    """Claims that find all they ask for do not look so far down."""
+    async with serving("one:latest") as server, desk.working(server.url, slots_per_model=1):
+        server.open.clear()
+        first, behind = desk.ask(desk.person()), desk.ask(desk.person())
+        await desk.until("select from private.job where request_id = %s and state = 'running'", first)
+        desk.ask_many(desk.person(), 200)
+        desk.query(BELOW, behind)
+        server.open.set()
+        await desk.until("select from private.job where request_id = %s and claimed_at is not null", behind)
+        ((waiting,),) = desk.query("select count(*) from private.job where state = 'ready'")
+        assert waiting > 0
+
+
 async def test_text_left_behind_is_pruned(desk: Desk) -> None:
     desk.query(
         "insert into private.partial (request_id, epoch, n, owner, text)"

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from typing import LiteralString
 
 import pytest
 
@@ -198,6 +199,45 @@ async def test_rows_of_one_person_that_fall_due_together_stand_one_step_apart(de
     await upkeep.ready_due(worker.connection)
     tags = [row[0] for row in desk.query("select tag from private.job order by tag")]
     assert {later - earlier for earlier, later in itertools.pairwise(tags)} == {1024}
+
+
+# Its transaction was open while the clock went on by so much.
+LEFT_BEHIND: LiteralString = """
+    update private.job j set tag = j.tag - %s where j.request_id = %s
+      and setval((select m.clock from private.model m where m.id = j.model_id), 100000) > 0 returning j.id"""
+TAG: LiteralString = "select tag from private.job where request_id = %s"
+
+
+async def test_a_job_that_was_left_behind_is_brought_to_the_front_and_the_hungry_are_rung(desk: Desk) -> None:
+    model = await desk.model()
+    worker = await desk.worker(model)
+    late, urgent, *others = desk.ask_many(desk.person(), 5)
+    for other in others:
+        desk.query("update private.job set tag = 100000 where request_id = %s returning id", other)
+    desk.query(LEFT_BEHIND, 0, late)
+    desk.query("update private.job set priority = 1 where request_id = %s returning id", urgent)
+    events = desk.query("select count(*) from private.event")
+    with listening(desk.database, "precis_bell") as heard, desk.database.connect("listener") as hungry:
+        with hungry.transaction():
+            hungry.execute("lock table private.bell in share mode")
+            assert await upkeep.lift(worker.connection) == 2
+        assert heard() == [""]
+    assert desk.query(TAG, late) == [(100_000,)]
+    assert desk.query(TAG, urgent) == [(100_000 - queue.HEAD_START,)]
+    assert desk.query("select count(*) from private.event") == events
+    assert await upkeep.lift(worker.connection) == 0
+    assert (await worker.claim_one(model)).request_id == urgent
+
+
+async def test_a_job_within_reach_of_the_claims_stays_where_it_is(desk: Desk) -> None:
+    model = await desk.model()
+    worker = await desk.worker(model)
+    request = desk.ask(desk.person())
+    desk.query(LEFT_BEHIND, 0, request)
+    tag = 100_000 - queue.FLOOR_MARGIN
+    desk.query("update private.job set tag = %s returning id", tag)
+    assert await upkeep.lift(worker.connection) == 0
+    assert desk.query(TAG, request) == [(tag,)]
 
 
 async def test_text_of_claims_that_have_ended_is_pruned_and_of_those_that_run_is_not(desk: Desk) -> None:
