@@ -103,8 +103,7 @@ async def deafen(scene: Scene, dose: Dose) -> int:
     proxy = scene.chance.choice(scene.proxies)
     before = proxy.struck
     with proxy.dark("-notices"):
-        await asyncio.sleep(dose.seconds)
-    return proxy.struck - before
+        return await _until_struck(dose, lambda: proxy.struck - before)
 
 
 async def darken(scene: Scene, dose: Dose) -> int:
