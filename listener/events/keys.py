@@ -53,7 +53,8 @@ class Keys:
     async def _reread(self) -> None:
         # Who waits here finds the keys fresh: after a rotation many come at once, and none may be refused.
         async with self._reading:
-            if time.monotonic() - self._read_at >= REREAD_AT_MOST_EVERY_SECONDS:
+            waited = time.monotonic() - self._read_at >= REREAD_AT_MOST_EVERY_SECONDS
+            if waited or self._verifier is None:  # authsvc may only just have made the first one
                 await self.refresh()
 
 
