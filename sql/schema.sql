@@ -1328,6 +1328,7 @@ begin
   if tg_op = 'DELETE' then
     delete from private.job j where j.id = any (array(select o.job_id from before_rows o));
     delete from private.job j where j.request_id = any (array(select o.id from before_rows o)) and j.kind <> 'root';
+    delete from private.result s where s.request_id = any (array(select o.id from before_rows o));  -- once nobody holds their jobs
     perform private.append_events('request', array_agg(o.owner), array_agg(o.id), null, null, true) from before_rows o;
   else
     perform private.append_events('request', array_agg(n.owner), array_agg(n.id), null, null, false) from after_rows n;
@@ -2973,13 +2974,6 @@ CREATE INDEX request_owner_created_at_idx ON private.request USING btree (owner,
 
 
 --
--- Name: result_owner_idx; Type: INDEX; Schema: private; Owner: -
---
-
-CREATE INDEX result_owner_idx ON private.result USING btree (owner);
-
-
---
 -- Name: session_account_id_idx; Type: INDEX; Schema: private; Owner: -
 --
 
@@ -3166,14 +3160,6 @@ ALTER TABLE ONLY private.job
 
 ALTER TABLE ONLY private.request
     ADD CONSTRAINT request_owner_fkey FOREIGN KEY (owner) REFERENCES private.account(id) ON DELETE CASCADE;
-
-
---
--- Name: result result_request_id_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
---
-
-ALTER TABLE ONLY private.result
-    ADD CONSTRAINT result_request_id_fkey FOREIGN KEY (request_id) REFERENCES private.request(id) ON DELETE CASCADE;
 
 
 --
@@ -3569,6 +3555,13 @@ CREATE POLICY precis_definer ON private.token_issuer FOR SELECT TO precis_define
 --
 
 CREATE POLICY precis_definer ON private.worker FOR SELECT TO precis_definer USING (true);
+
+
+--
+-- Name: result precis_definer_deletes; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer_deletes ON private.result FOR DELETE TO precis_definer USING (true);
 
 
 --

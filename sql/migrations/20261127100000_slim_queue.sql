@@ -1,11 +1,12 @@
 -- What a claim and a finish write and check, made less: a request names its root job, so that no index on the hot row has to
--- (each claim and each finish wrote into it); and what the checks of private.job say, its trigger says once for a statement.
--- Locks: ACCESS EXCLUSIVE on private.session, private.request, private.job and private.attempt for as long as it takes to
--- write each request once (its text stays where it is). On private.session first, so that nobody who is served meanwhile
--- deadlocks with it.
+-- (each claim and each finish wrote into it); what the checks of private.job say, its trigger says once for a statement; and a
+-- result is written without a look at its request and without an index that only its policy asked for.
+-- Locks: ACCESS EXCLUSIVE on private.session, private.request, private.job, private.result and private.attempt for as long as
+-- it takes to write each request once (its text stays where it is). On private.session first, so that nobody who is served
+-- meanwhile deadlocks with it.
 
 -- migrate:up
-lock table private.session, private.request, private.job, private.attempt in access exclusive mode;
+lock table private.session, private.request, private.job, private.result, private.attempt in access exclusive mode;
 alter table private.request disable trigger request_update_is_logged;
 alter table private.request add job_id bigint;
 update private.request r set job_id = j.id from private.job j where j.request_id = r.id and j.kind = 'root';
@@ -29,6 +30,12 @@ alter table private.job
   drop constraint job_failed_says_why,
   drop constraint job_final_has_an_end,
   drop constraint job_progress_is_a_share;
+
+-- A result is stored by whoever holds its job, so it cannot outlive the request: the trigger deletes it with the jobs.
+grant delete on private.result to precis_definer;
+create policy precis_definer_deletes on private.result for delete to precis_definer using (true);
+alter table private.result drop constraint result_request_id_fkey;
+drop index private.result_owner_idx;
 
 -- A worker whose finish was written, and the answer lost, finds here that it was its own.
 grant select (job_id, epoch, worker_id, outcome) on private.attempt to listener;
@@ -197,6 +204,7 @@ begin
   if tg_op = 'DELETE' then
     delete from private.job j where j.id = any (array(select o.job_id from before_rows o));
     delete from private.job j where j.request_id = any (array(select o.id from before_rows o)) and j.kind <> 'root';
+    delete from private.result s where s.request_id = any (array(select o.id from before_rows o));  -- once nobody holds their jobs
     perform private.append_events('request', array_agg(o.owner), array_agg(o.id), null, null, true) from before_rows o;
   else
     perform private.append_events('request', array_agg(n.owner), array_agg(n.id), null, null, false) from after_rows n;
@@ -264,7 +272,7 @@ comment on function private.log_job is
 notify pgrst, 'reload schema';
 
 -- migrate:down
-lock table private.session, private.request, private.job, private.attempt in access exclusive mode;
+lock table private.session, private.request, private.job, private.result, private.attempt in access exclusive mode;
 create or replace view public.requests with (security_invoker = true) as
   select r.id, r.title, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style, r.language, r.model,
          j.priority, j.run_at, gate.request_state(j.state) as state, j.progress, s.body as result, s.checks, s.engine,
@@ -463,6 +471,10 @@ end $$;
 comment on function private.log_job is
   'A root job changed in a way that a client can see, or its owner''s queue got longer or shorter, or an attempt at a job has ended.';
 drop function private.jobs_of(uuid);
+create index result_owner_idx on private.result (owner);
+alter table private.result add constraint result_request_id_fkey foreign key (request_id) references private.request on delete cascade;
+drop policy precis_definer_deletes on private.result;
+revoke delete on private.result from precis_definer;
 drop policy listener on private.attempt;
 revoke select (job_id, epoch, worker_id, outcome) on private.attempt from listener;
 alter table private.job

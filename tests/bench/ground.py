@@ -11,7 +11,7 @@ from chassis.database import connect
 from listener import queue, registry
 from listener.floors import Floors
 from listener.lines import GUARD
-from listener.queue import Claimant, Claimed, Want
+from listener.queue import Claim, Claimant, Claimed, Want
 from listener.registry import Served
 from tests.fix_postgres import Cluster, Database
 
@@ -67,8 +67,8 @@ class Hand:
             self._connection, self._claimant, [want], deadline_seconds=DEADLINE_SECONDS
         )
         self._floors.answered(in_full=len(claimed) == free)
-        for job in claimed:
-            self._floors.see(self._model_id, job.reached, at=at)
+        if claimed:
+            self._floors.see(self._model_id, max(job.reached for job in claimed), at=at)
         return claimed
 
     async def finish(
@@ -77,7 +77,7 @@ class Hand:
         """All in one statement. `texts` is what of a result it takes: body, checks, engine."""
         accepted = await self._connection.fetch(
             statement,
-            *queue.columns([job.claim for job in jobs], 3),
+            *queue.columns(jobs, len(Claim._fields)),
             *([text] * len(jobs) for text in texts),
         )
         assert len(accepted) == len(jobs)

@@ -92,3 +92,18 @@ def test_jobs_and_attempts_go_with_their_account(common: Database) -> None:
         with common.connect("authsvc") as authsvc:
             authsvc.execute("delete from private.account where id = %s", [owner])
         assert operator.execute("select from private.job where owner = %s", [owner]).fetchall() == []
+
+
+def test_a_result_goes_with_its_request(common: Database) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person, common.connect("listener") as worker:
+        request = ask(person)
+        worker.execute(
+            "insert into private.result (request_id, owner, epoch, body)"
+            " select request_id, owner, 1, 'Short.' from private.job where request_id = %s",
+            [request],
+        )
+        assert person.execute("select result from public.requests").fetchall() == [("Short.",)]
+        person.execute("delete from public.requests where id = %s", [request])
+        assert worker.execute("select from private.result where owner = %s", [owner]).fetchall() == []
