@@ -3,7 +3,7 @@ between the first and the last that ended, so that nobody's start and stop count
 
 Whole is our path as it is. Bare is the queue alone: the same claim, with its slots and its fair order;
 the same finish without what a no-op job does not have, a result and partial text;
-and no trigger on private.job, so no events, no attempts, no count of what waits.
+and no trigger on private.job, so no events, no attempts, no count of what waits, and no check of the row.
 """
 
 import asyncio
