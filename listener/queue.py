@@ -21,7 +21,7 @@ HEAD_START = 8192  # private.head_start(): how far below the clock a priority ca
 FLOOR_MARGIN = HEAD_START + 1024
 
 # $1 worker, $2 incarnation, $3 models, $4 free slots and $5 floor of each, $6 seconds until the deadline.
-# - Not waiting for the disk (soft): a claim that a crash of the database forgets was none. The job is ready
+# - Not waiting for the disk: a claim that a crash of the database forgets was none. The job is ready
 #   again, and whoever had it is told that it is lost. What it wrote before that names its worker as well as
 #   its epoch, since the next claim draws the same one.
 # - The fences (materialized, limit inside) keep the limit whatever plan is chosen; a row is found again by
@@ -30,24 +30,23 @@ FLOOR_MARGIN = HEAD_START + 1024
 # - LATERAL with LIMIT 1 keeps the join to request a keyed probe; a plain join, planned on an empty table,
 #   reads it all.
 CLAIM: LiteralString = """
-with soft as materialized (select set_config('synchronous_commit', 'off', true) as setting),
-me as materialized (
-  select w.id, w.incarnation from soft cross join private.worker w
+with me as materialized (
+  select w.id, w.incarnation from private.worker w
    where w.id = $1 and w.incarnation = $2 and w.lease_until > clock_timestamp() and not w.draining
+     and not exists (select from private.queue q where q.paused_at is not null)
+     and set_config('synchronous_commit', 'off', true) = 'off'
      for key share of w),
 pick as materialized (
   select p.at, p.ready_at, m.clock
     from me cross join unnest($3::int[], $4::int[], $5::bigint[]) w(model_id, free, floor)
     join private.model m on m.id = w.model_id and m.paused_at is null
-    join private.queue q on q.only_row and q.paused_at is null
-   cross join lateral (
-    select count(*) as free from (select from private.slot s
-      where s.worker_id = me.id and s.incarnation = me.incarnation and s.model_id = w.model_id
-      limit w.free) x) own
    cross join lateral (
     select j.ctid as at, j.updated_at as ready_at from private.job j
      where j.state = 'ready' and j.run_at is null and j.model_id = w.model_id and j.tag >= w.floor
-     order by j.tag, j.id limit own.free for no key update of j skip locked) p),
+     order by j.tag, j.id
+     limit least(w.free, (select count(*) from private.slot s where s.worker_id = me.id
+                             and s.incarnation = me.incarnation and s.model_id = w.model_id))
+       for no key update of j skip locked) p),
 took as (
   update private.job j
      set state = 'running', epoch = j.epoch + 1, attempts = j.attempts + 1, worker_id = $1, progress = 0,
