@@ -13,7 +13,9 @@ def test_a_fresh_key_is_accepted_with_and_without_padding() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "short", "A" * 43, "!" * 43, secrets.token_urlsafe(31), secrets.token_urlsafe(48)]
+    "text",
+    ["", "short", "A" * 43, "!" * 43, secrets.token_urlsafe(31), secrets.token_urlsafe(48)],
+    ids=["empty", "short", "one letter", "other letters", "31 bytes", "48 bytes"],
 )
 def test_anything_else_is_refused_with_the_command_that_makes_one(text: str) -> None:
     with pytest.raises(ValueError, match="token_urlsafe"):
