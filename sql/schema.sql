@@ -452,12 +452,16 @@ declare
   rung int;
 begin
   if cardinality(owners) = 1 then  -- as below, in less time: one insert, one claim
-    update private.event_cursor c
-       set n = c.n + num_nonnulls(refs[1]), waiting = c.waiting + coalesce(waits[1], 0),
-           day = case when sent[1] is not null then greatest(c.day, today) else c.day end,
-           day_requests = case when sent[1] is null or c.day >= today then c.day_requests else 0 end + num_nonnulls(sent[1]),
-           day_bytes = case when sent[1] is null or c.day >= today then c.day_bytes else 0 end + coalesce(sent[1], 0)
-     where c.owner = owners[1] returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
+    if sent[1] is null then
+      update private.event_cursor c set n = c.n + num_nonnulls(refs[1]), waiting = c.waiting + coalesce(waits[1], 0)
+       where c.owner = owners[1] returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
+    else
+      update private.event_cursor c
+         set n = c.n + num_nonnulls(refs[1]), waiting = c.waiting + coalesce(waits[1], 0), day = greatest(c.day, today),
+             day_requests = case when c.day >= today then c.day_requests else 0 end + 1,
+             day_bytes = case when c.day >= today then c.day_bytes else 0 end + sent[1]
+       where c.owner = owners[1] returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
+    end if;
     if not found or refs[1] is null then return; end if;
     insert into private.event (owner, n, kind, ref, gone) values (owners[1], last_n, event_kind, refs[1], are_gone);
     if watched then perform pg_notify('precis_event', owners[1] || ':' || last_n); end if;
@@ -593,17 +597,16 @@ COMMENT ON COLUMN private.event_cursor.day IS 'The day (UTC) that day_requests a
 
 
 --
--- Name: check_quota(private.event_cursor, bigint); Type: FUNCTION; Schema: private; Owner: -
+-- Name: check_quota(private.event_cursor, private.allowance, bigint); Type: FUNCTION; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.check_quota(used private.event_cursor, bytes bigint) RETURNS void
+CREATE FUNCTION private.check_quota(used private.event_cursor, allowed private.allowance, bytes bigint) RETURNS void
     LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
 declare
   today constant date := (now() at time zone 'UTC')::date;
   tomorrow constant int := ceil(extract(epoch from (today + 1)::timestamp - now() at time zone 'UTC'));
-  allowed constant private.allowance := private.allowance_of(used.owner);
 begin
   if used.day < today then used.day_requests := 0; used.day_bytes := 0; end if;
   if used.waiting >= allowed.requests_waiting then
@@ -619,10 +622,10 @@ end $$;
 
 
 --
--- Name: FUNCTION check_quota(used private.event_cursor, bytes bigint); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION check_quota(used private.event_cursor, allowed private.allowance, bytes bigint); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.check_quota(used private.event_cursor, bytes bigint) IS 'Refuses one more request with so many bytes if a quota of its owner is used up. Takes the owner''s event cursor as it is while locked: no two inserts get the last place.';
+COMMENT ON FUNCTION private.check_quota(used private.event_cursor, allowed private.allowance, bytes bigint) IS 'Refuses one more request with so many bytes if a quota that its owner is allowed is used up. Takes the owner''s event cursor as it is while locked: no two inserts get the last place.';
 
 
 --
@@ -1096,34 +1099,40 @@ COMMENT ON FUNCTION private.drain(worker_id integer, on_or_off boolean) IS 'The 
 --
 
 CREATE FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) RETURNS bigint
-    LANGUAGE plpgsql SECURITY DEFINER
+    LANGUAGE sql SECURITY DEFINER
     SET search_path TO ''
-    SET enable_seqscan TO 'off'
-    SET enable_sort TO 'off'
     AS $$
-declare
-  tag bigint;
-begin
-  -- One statement, and no function that is not known when it is planned: all of the owner's inserts wait for it.
-  select coalesce(last.tag + s.step, s.clock_now + s.step / 2) - fair_tag.priority * private.head_start() into strict tag
-    from (select greatest(2, m.step / coalesce((select a.weight from private.allowance a where a.owner = fair_tag.owner),
-                                               (select a.weight from private.allowance a where a.owner is null), 1))::bigint as step,
-                 coalesce(pg_sequence_last_value(m.clock), 0) as clock_now
-            from private.model m where m.id = fair_tag.model_id) s
-    left join lateral (
-      select j.tag + j.priority * private.head_start() as tag from private.job j
-       where j.state = 'ready' and j.run_at is null and j.owner = fair_tag.owner and j.model_id = fair_tag.model_id
-         and j.priority = fair_tag.priority and (-j.tag) < -(s.clock_now - fair_tag.priority * private.head_start())
-       order by (-j.tag) limit 1) last on true;
-  return tag;
-end $$;
+  select private.next_tag(fair_tag.owner, m, private.step_of(m, private.allowance_of(fair_tag.owner)), fair_tag.priority)
+    from private.model m where m.id = fair_tag.model_id
+$$;
 
 
 --
 -- Name: FUNCTION fair_tag(owner uuid, model_id integer, priority smallint); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) IS 'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. A step is shorter for an owner of more weight. Needs the lock on the owner''s event cursor.';
+COMMENT ON FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) IS 'private.next_tag for a job that becomes ready otherwise than by an insert. Needs the same lock.';
+
+
+--
+-- Name: forget_events(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.forget_events() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  delete from private.event e where e.owner = any (array(select o.owner from before_rows o));
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION forget_events(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.forget_events() IS 'An account is gone, and its event cursor with it: nobody can append to its events any more.';
 
 
 --
@@ -1188,6 +1197,8 @@ declare
     new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
     new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
   model private.model;
+  allowed private.allowance;
+  step bigint;
   used private.event_cursor;
   stored private.request;
 begin
@@ -1197,20 +1208,22 @@ begin
   end if;
   perform private.check_request(new);
   model := private.resolve_model(new.model);
-  -- The lock that orders this owner's events orders their tags and guards their quotas as well.
+  allowed := private.allowance_of(me);
+  step := private.step_of(model, allowed);
+  -- The lock that orders this owner's events orders their tags and guards their quotas as well. What can be known before it is.
   select * into strict used from private.event_cursor c where c.owner = me for no key update;
   if key is not null then  -- the same key, a moment ago: no new request, so no quota is asked
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
   end if;
-  perform private.check_quota(used, coalesce(octet_length(new.text), 0));
+  perform private.check_quota(used, allowed, coalesce(octet_length(new.text), 0));
   insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
                                model, idempotency_key, body_hash)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
             coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
   insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
     values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
-            private.fair_tag(me, model.id, coalesce(new.priority, 0::smallint)),
+            private.next_tag(me, model, step, coalesce(new.priority, 0::smallint)),
             case when new.run_at > now() then new.run_at end);
   if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
   perform private.answer(202, stored.id, false);
@@ -1223,6 +1236,22 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.insert_request() IS 'Stores a request and its root job, or answers a replay. The owner comes from the verified token, never from the row.';
+
+
+--
+-- Name: job_is_sound(text, integer, timestamp with time zone, text, text, smallint, real); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, progress real) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+    RETURN ((state = ANY (ARRAY['ready'::text, 'running'::text, 'waiting'::text, 'done'::text, 'failed'::text, 'cancelled'::text])) AND ((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL)) AND ((state <> 'failed'::text) OR (error_code IS NOT NULL)) AND (kind = ANY (ARRAY['root'::text, 'chunk'::text])) AND ((priority >= '-1'::integer) AND (priority <= 1)) AND ((progress >= (0)::double precision) AND (progress <= (1)::double precision)));
+
+
+--
+-- Name: FUNCTION job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, progress real); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, progress real) IS 'What checks of private.job would say. Theirs are parsed anew by each statement, which costs a claim and a finish a fifth.';
 
 
 --
@@ -1255,55 +1284,53 @@ CREATE FUNCTION private.log_job() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  unsound private.job.id%type;
   changed record;
 begin
-  if tg_op <> 'DELETE' then
-    -- What checks of the table would say. Theirs are parsed anew by each statement, which costs a claim and a finish a fifth.
-    select n.id into unsound from after_rows n
-     where not (n.state in ('ready', 'running', 'waiting', 'done', 'failed', 'cancelled')
-                and (n.state = 'running') = (n.worker_id is not null)
-                and (n.state in ('done', 'failed', 'cancelled')) = (n.finished_at is not null)
-                and (n.state <> 'failed' or n.error_code is not null)
-                and n.kind in ('root', 'chunk') and n.priority between -1 and 1 and n.progress between 0 and 1)
-     limit 1;
-    if found then
-      raise exception 'job % would contradict itself', unsound
-        using errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name, constraint = 'job_is_sound';
-    end if;
-  end if;
-  if tg_op = 'INSERT' then
-    perform private.append_events('request', array_agg(n.owner), array_agg(n.request_id),
-                                  array_agg((n.state = 'ready')::int), array_agg(coalesce(octet_length(r.text), 0)::bigint), false)
-       from after_rows n cross join lateral (select r.text from private.request r where r.id = n.request_id limit 1) r
-      where n.kind = 'root' having count(*) > 0;
-  elsif tg_op = 'DELETE' then
+  if tg_op = 'DELETE' then
     perform private.append_events('request', array_agg(o.owner), array_agg(null::uuid), array_agg(-1), null, true)
        from before_rows o where o.kind = 'root' and o.state = 'ready' having count(*) > 0;
     delete from private.attempt a where a.job_id = any (array(select o.id from before_rows o where o.epoch > 0));
+    return null;
+  end if;
+  -- One look at the rows: each claim and each finish waits for it.
+  if tg_op = 'INSERT' then
+    select array_agg(n.owner) filter (where n.kind = 'root') as owners, array_agg(n.request_id) filter (where n.kind = 'root') as refs,
+           array_agg((n.state = 'ready')::int) filter (where n.kind = 'root') as waits,
+           array_agg(coalesce(octet_length(r.text), 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
+           min(n.id) filter (where not private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code,
+                                                                  n.kind, n.priority, n.progress)) as unsound
+      into changed
+      from after_rows n left join lateral (select r.text from private.request r where r.id = n.request_id limit 1) r on true;
   else
     -- What a client cannot see is no event: leases, tags, progress of a stream.
     select array_agg(c.owner) filter (where c.seen) as owners, array_agg(c.request_id) filter (where c.seen) as refs,
-           array_agg(c.waits) filter (where c.seen) as waits, bool_or(c.ended) as any_ended into changed
-      from (select n.owner, n.request_id, (n.state = 'ready')::int - (o.state = 'ready')::int as waits,
+           array_agg(c.waits) filter (where c.seen) as waits, null::bigint[] as sent, bool_or(c.ended) as any_ended,
+           min(c.id) filter (where not c.sound) as unsound
+      into changed
+      from (select n.id, n.owner, n.request_id, (n.state = 'ready')::int - (o.state = 'ready')::int as waits,
                    -- The states as gate.request_state tells them apart, without a call of it for each row.
                    n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
                       is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
-                   o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended
+                   o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended,
+                   private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code, n.kind, n.priority, n.progress) as sound
               from after_rows n join before_rows o on o.id = n.id) c;
-    if changed.owners is not null then
-      perform private.append_events('request', changed.owners, changed.refs, changed.waits, null, false);
-    end if;
-    if changed.any_ended then
-      insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
-        select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
-               case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
-                    when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
-               case when n.state in ('ready', 'failed') then n.error_code end,  -- the release before left it standing
-               case when n.state in ('ready', 'failed') then n.error_message end
-          from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
-         where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
-    end if;
+  end if;
+  if changed.unsound is not null then
+    raise exception 'job % would contradict itself', changed.unsound
+      using errcode = 'check_violation', schema = tg_table_schema, table = tg_table_name, constraint = 'job_is_sound';
+  end if;
+  if changed.owners is not null then
+    perform private.append_events('request', changed.owners, changed.refs, changed.waits, changed.sent, false);
+  end if;
+  if changed.any_ended then
+    insert into private.attempt (job_id, epoch, request_id, owner, worker_id, worker, claimed_at, outcome, error_code, error_message)
+      select o.id, o.epoch, o.request_id, o.owner, o.worker_id, w.name, o.claimed_at,
+             case when n.state <> 'ready' then n.state when n.error_code is null then 'released'
+                  when n.error_code = 'worker_lost' then 'rescued' else 'retried' end,
+             case when n.state in ('ready', 'failed') then n.error_code end,  -- the release before left it standing
+             case when n.state in ('ready', 'failed') then n.error_message end
+        from before_rows o join after_rows n on n.id = o.id left join private.worker w on w.id = o.worker_id
+       where o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled');
   end if;
   return null;
 end $$;
@@ -1342,6 +1369,59 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.log_request() IS 'A title changed or a request is gone.';
+
+
+--
+-- Name: model; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.model (
+    id integer NOT NULL,
+    name text NOT NULL,
+    clock regclass NOT NULL,
+    step bigint DEFAULT 1024 NOT NULL,
+    is_default boolean DEFAULT false NOT NULL,
+    paused_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT model_step_is_positive CHECK ((step > 0))
+);
+
+
+--
+-- Name: TABLE model; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.model IS 'A model that requests can name. clock is its virtual time: a sequence, which no snapshot holds back and no lock slows.';
+
+
+--
+-- Name: next_tag(uuid, private.model, bigint, smallint); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.next_tag(owner uuid, model private.model, step bigint, priority smallint) RETURNS bigint
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET enable_sort TO 'off'
+    AS $$
+declare
+  clock_now constant bigint := coalesce(pg_sequence_last_value(model.clock), 0);
+  last_tag bigint;
+begin
+  select j.tag into last_tag from private.job j
+   where j.state = 'ready' and j.run_at is null and j.owner = next_tag.owner and j.model_id = next_tag.model.id
+     and j.priority = next_tag.priority and (-j.tag) < -(clock_now - next_tag.priority * private.head_start())
+   order by (-j.tag) limit 1;
+  if found then return last_tag + step; end if;
+  return clock_now + step / 2 - priority * private.head_start();
+end $$;
+
+
+--
+-- Name: FUNCTION next_tag(owner uuid, model private.model, step bigint, priority smallint); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.next_tag(owner uuid, model private.model, step bigint, priority smallint) IS 'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. Needs the lock on the owner''s event cursor, and holds it up.';
 
 
 --
@@ -1544,29 +1624,6 @@ COMMENT ON FUNCTION private.requeue_tag(model_id integer, priority smallint) IS 
 
 
 --
--- Name: model; Type: TABLE; Schema: private; Owner: -
---
-
-CREATE TABLE private.model (
-    id integer NOT NULL,
-    name text NOT NULL,
-    clock regclass NOT NULL,
-    step bigint DEFAULT 1024 NOT NULL,
-    is_default boolean DEFAULT false NOT NULL,
-    paused_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT model_step_is_positive CHECK ((step > 0))
-);
-
-
---
--- Name: TABLE model; Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON TABLE private.model IS 'A model that requests can name. clock is its virtual time: a sequence, which no snapshot holds back and no lock slows.';
-
-
---
 -- Name: resolve_model(text); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1680,6 +1737,22 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.ring() IS 'Called by whatever makes a job ready. Rings only if a worker is hungry or about to be: NOTIFY takes a global lock at commit.';
+
+
+--
+-- Name: step_of(private.model, private.allowance); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.step_of(model private.model, allowed private.allowance) RETURNS bigint
+    LANGUAGE sql IMMUTABLE
+    RETURN (GREATEST((2)::double precision, (((model).step)::double precision / COALESCE((allowed).weight, (1)::real))))::bigint;
+
+
+--
+-- Name: FUNCTION step_of(model private.model, allowed private.allowance); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.step_of(model private.model, allowed private.allowance) IS 'How far apart the tags of an owner''s jobs are: shorter for an owner of more weight.';
 
 
 --
@@ -3009,6 +3082,13 @@ CREATE TRIGGER account_opens_event_cursor AFTER INSERT ON private.account FOR EA
 
 
 --
+-- Name: event_cursor event_cursor_takes_events_along; Type: TRIGGER; Schema: private; Owner: -
+--
+
+CREATE TRIGGER event_cursor_takes_events_along AFTER DELETE ON private.event_cursor REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION private.forget_events();
+
+
+--
 -- Name: job job_delete_is_logged; Type: TRIGGER; Schema: private; Owner: -
 --
 
@@ -3120,14 +3200,6 @@ ALTER TABLE ONLY private.allowance
 
 ALTER TABLE ONLY private.event_cursor
     ADD CONSTRAINT event_cursor_owner_fkey FOREIGN KEY (owner) REFERENCES private.account(id) ON DELETE CASCADE;
-
-
---
--- Name: event event_owner_fkey; Type: FK CONSTRAINT; Schema: private; Owner: -
---
-
-ALTER TABLE ONLY private.event
-    ADD CONSTRAINT event_owner_fkey FOREIGN KEY (owner) REFERENCES private.account(id) ON DELETE CASCADE;
 
 
 --
@@ -3711,4 +3783,6 @@ INSERT INTO dbmate.schema_migrations (version) VALUES
     ('20261124110200'),
     ('20261124110300'),
     ('20261127100000'),
-    ('20261127100100');
+    ('20261127100100'),
+    ('20261128100000'),
+    ('20261128100100');

@@ -72,6 +72,10 @@ async def test_a_hash_of_another_service_is_understood(hasher: Hasher) -> None:
         SOME_HASH.replace("$04$", "$16$"), SOME_HASH.replace("$04$", "$31$"), "p1$$2b$99$" + "a" * 53,
         "$2b$04$" + "/" * 53 + "\n",
     ],
+    ids=[
+        "empty", "one letter", "short", "other kind", "nothing", "NUL", "no base64", "2^16 rounds",
+        "2^31 rounds", "no such rounds", "newline",
+    ],
 )  # fmt: skip
 async def test_an_unusable_hash_matches_nothing_and_takes_no_longer(hasher: Hasher, stored: str) -> None:
     async with asyncio.timeout(2):

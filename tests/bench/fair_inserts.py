@@ -17,10 +17,10 @@ ROUNDS = 7
 MANY, ONE = "many people", "one hot person"
 PEOPLE = {MANY: 10_000, ONE: 1}
 GOALS = {MANY: 80.0, ONE: 95.0}
-READ_TAG = "select pg_get_functiondef('private.fair_tag(uuid, int, smallint)'::regprocedure)"
+READ_TAG = "select pg_get_functiondef('private.next_tag'::regproc)"
 NO_TAG = """
-create or replace function private.fair_tag(owner uuid, model_id int, priority smallint) returns bigint
-  language sql immutable security definer set search_path = '' as $$ select 0::bigint $$
+create or replace function private.next_tag(owner uuid, model private.model, step bigint, priority smallint)
+  returns bigint language sql immutable set search_path = '' as $$ select 0::bigint $$
 """
 PREPARE = """
 select private.add_model('bench');

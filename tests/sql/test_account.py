@@ -26,7 +26,7 @@ def test_an_account_that_authsvc_makes_has_its_event_cursor(common: Database) ->
 
 
 def rows_of(database: Database, account: object) -> dict[str, int]:
-    tables = ("request", "job", "result", "event_cursor")
+    tables = ("request", "job", "result", "event_cursor", "event")
     with database.connect() as connection:
         return {
             table: len(connection.execute(

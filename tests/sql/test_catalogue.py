@@ -64,8 +64,10 @@ FUNCTIONS: Mapping[str, LiteralString] = {
     "a function that everybody may execute": f"""
         select p.name from {FUNCTION}, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
          where a.grantee = 0""",
+    # The body of some was parsed when they were made: no search path changes what it names.
     "a function without a pinned search_path": f"""
-        select p.name from {FUNCTION} where coalesce(not 'search_path=""' = any (p.proconfig), true)""",
+        select p.name from {FUNCTION}
+         where p.prosqlbody is null and coalesce(not 'search_path=""' = any (p.proconfig), true)""",
     "a definer function of somebody else": f"""
         select p.name from {FUNCTION} where p.prosecdef and p.proowner <> 'precis_definer'::regrole""",
     "a table or view of the definer": """

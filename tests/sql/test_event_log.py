@@ -4,6 +4,7 @@ watched are rung for."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import LiteralString
 from uuid import UUID
 
@@ -16,6 +17,8 @@ pytestmark = pytest.mark.sql
 
 Event = tuple[object, ...]
 
+CANCEL = """
+    update private.job set state = 'cancelled', finished_at = now() where request_id = %s"""
 WATCH = "update private.event_cursor set watched_until = clock_timestamp() + %s::interval where owner = %s"
 
 
@@ -157,6 +160,27 @@ def flip(database: Database, requests: list[UUID]) -> None:
                     " where request_id = any (%s)",
                     [state, worker_id, claims, requests]
                 )  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["the event", "the end"])
+def test_an_event_that_meets_the_end_of_its_account_goes_with_it(common: Database, first: str) -> None:
+    some_model(common)
+    owner = sign_up(common)
+    with acting(common, owner) as person:
+        request = ask(person)
+    with common.connect() as operator, common.connect("authsvc") as authsvc:
+        append = partial(operator.execute, CANCEL, [request])
+        end = partial(authsvc.execute, "delete from private.account where id = %s", [owner])
+        one, other = (append, end) if first == "the event" else (end, append)
+        holding, waiting = (operator, authsvc) if first == "the event" else (authsvc, operator)
+        with holding.transaction():
+            one()
+            second = threading.Thread(target=other)
+            second.start()
+            until_blocked(common, waiting)
+        second.join()
+        left = operator.execute("select from private.event where owner = %s", [owner]).fetchall()
+    assert left == []
 
 
 def test_statements_over_several_owners_do_not_deadlock(common: Database) -> None:
