@@ -8,11 +8,28 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
-import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+
+@contextmanager
+def _without(name: str) -> Iterator[None]:
+    """No module of that name can be imported meanwhile."""
+    loaded = sys.modules.pop(name, None)
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+        if loaded is not None:
+            sys.modules[name] = loaded
+
+
+# structlog loads it wherever it is installed, for a kind of traceback that is not used here: 3 MB of memory.
+with _without("rich"):
+    import structlog
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 EVENT_MAX_BYTES = 16 * 1024  # journald splits lines at 48 KiB, which would break the JSON
 VALUE_MAX_CHARS = 4 * 1024

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
 import structlog
+import uvloop
 
 from chassis.settings import SettingsError, describe, load
 
@@ -61,7 +62,7 @@ class Lifecycle:
 def run(main: Callable[[Lifecycle], Awaitable[None]]) -> int:
     """Run `main` until it returns, and return the process's exit code. What it raises is logged once."""
     try:
-        asyncio.run(_supervise(main))
+        uvloop.run(_supervise(main))
     except (Exception, BaseExceptionGroup, asyncio.CancelledError):
         log.critical("service.failed", exc_info=True)
         return EXIT_FAILURE
