@@ -110,6 +110,10 @@ class Hosts:
         """The ids of all models that can be called now."""
         return sorted({model_id for host in self._usable() for model_id in host.served})
 
+    def reachable(self) -> list[int]:
+        """The ids of all hosts that can be called now, or are just being tried."""
+        return [host.id for host in self._usable()]
+
     def serving(self, model_id: int) -> list[int]:
         """The ids of the hosts where a model can be called now, or is just being tried."""
         return [host.id for host in self._usable() if model_id in host.served]

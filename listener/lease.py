@@ -52,6 +52,9 @@ class Holder(Protocol):
     def models(self) -> Sequence[int]:
         """The models that can be reached from here."""
 
+    def hosts(self) -> Sequence[int]:
+        """The hosts that can."""
+
     def hear(self, pulse: Pulse, at: float) -> None:
         """A renewal has succeeded, asked for at that local time."""
 
@@ -180,6 +183,7 @@ class Lease:
                     self.claimant,
                     leaving=self.leaving,
                     models=self._holder.models(),
+                    hosts=self._holder.hosts(),
                     claims=self._holder.held(),
                 )
             )

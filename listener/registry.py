@@ -45,7 +45,8 @@ select (select count(*) from me) > 0 as alive, (select me.draining from me) as d
                           (select count(*) from private.slot s
                              join private.queue q on q.only_row and q.paused_at is null
                             where s.model_id = m.id and m.paused_at is null),
-                          (select count(*) from private.slot s where s.model_id = m.id
+                          (select count(*) from private.slot s
+                            where s.model_id = m.id and s.host_id = any ($9)
                              and not exists (select from private.worker w
                                               where w.id = s.worker_id and w.incarnation = s.incarnation)),
                           (select count(*) from private.worker w
@@ -174,8 +175,8 @@ returning m.name
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A model's clock, how many slots it has (none while it is paused), how many nobody holds, and how many
-    workers serve it."""
+    """A model's clock, how many slots it has (none while it is paused), how many that we reach nobody holds, and
+    how many workers serve it."""
 
     model_id: int
     clock: int
@@ -237,6 +238,7 @@ async def renew(
     *,
     leaving: bool,
     models: Sequence[int],
+    hosts: Sequence[int],
     claims: Sequence[tuple[int, int]],
 ) -> Pulse:
     """Extend the lease, and hear what has happened to our (job, epoch)s, our slots and other workers."""
@@ -250,6 +252,7 @@ async def renew(
         [job for job, _ in claims],
         [epoch for _, epoch in claims],
         VANISHED_SECONDS,
+        list(hosts),
     )
     assert row is not None
     return Pulse(

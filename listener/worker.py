@@ -80,6 +80,10 @@ class Worker:
         """The models that can be reached from here."""
         return self._hosts.models()
 
+    def hosts(self) -> Sequence[int]:
+        """The hosts that can."""
+        return self._hosts.reachable()
+
     def hear(self, pulse: Pulse, at: float) -> None:
         """Drop what is not ours any more; note what is to be settled with the database."""
         for job_id, epoch in pulse.lost:

@@ -63,11 +63,15 @@ class Hand:
         return bool(await queue.finish(self.connection, [Finished(job.claim, body, "{}", "{}")]))
 
     async def renew(
-        self, *claims: Claimed, models: Sequence[int] = (), leaving: bool = False
+        self,
+        *claims: Claimed,
+        models: Sequence[int] = (),
+        hosts: Sequence[int] = (),
+        leaving: bool = False,
     ) -> registry.Pulse:
         held = [(claim.job_id, claim.epoch) for claim in claims]
         return await registry.renew(
-            self.connection, self.claimant, leaving=leaving, models=models, claims=held
+            self.connection, self.claimant, leaving=leaving, models=models, hosts=hosts, claims=held
         )
 
 

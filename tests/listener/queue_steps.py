@@ -230,9 +230,15 @@ class Steps:
         alive = self.states.registered(actor.id) is not None
         news = self._news(actor)
         pulse = self.ground.run(
-            registry.renew(self.ground.worker, actor.claimant, leaving=leaving, models=self.ground.models,
-                           claims=list(actor.held))
-        )  # fmt: skip
+            registry.renew(
+                self.ground.worker,
+                actor.claimant,
+                leaving=leaving,
+                models=self.ground.models,
+                hosts=[key.host_id for key in self.ground.slots],
+                claims=list(actor.held),
+            )
+        )
         heard = (pulse.silence, pulse.overdue, pulse.due_seconds is not None, pulse.lost, pulse.strays)
         assert (pulse.alive, heard) == (alive, news)
         assert {(s.model_id, s.slots, s.unleased, s.workers) for s in pulse.shares} == self._shares()

@@ -32,6 +32,9 @@ class Holder:
     def held(self) -> Sequence[tuple[int, int]]:
         return [(1, 1)]
 
+    def hosts(self) -> Sequence[int]:
+        return [7]
+
     def models(self) -> Sequence[int]:
         return [5]
 

@@ -97,6 +97,15 @@ async def test_slots_are_shared_among_the_workers_that_serve_a_model(desk: Desk)
     assert (share.slots, share.unleased, share.workers, share.fair) == (3, 0, 2, 2)
 
 
+async def test_slots_of_hosts_that_a_worker_does_not_reach_are_not_there_for_it_to_lease(desk: Desk) -> None:
+    model = await desk.model(slots=3)
+    worker = await desk.worker()
+    (host,) = (row[0] for row in desk.query("select id from private.host"))
+    (near,) = (await worker.renew(models=[model], hosts=[host])).shares
+    (far,) = (await worker.renew(models=[model], hosts=[])).shares
+    assert (near.unleased, far.unleased) == (3, 0)
+
+
 async def test_forty_workers_at_once_never_hold_more_slots_than_there_are(desk: Desk) -> None:
     model = await desk.model(slots=7)
     workers = [await desk.worker() for _ in range(40)]

@@ -136,9 +136,9 @@ class Worker:
         (row,) = await self.fetch(statement, upkeep.SWEEP_LOCK, MANY, 5, 0, 0, upkeep.ALIVE_LOCK, "Lost.")
         return row
 
-    async def renew(self, statement: str = before.RENEW) -> asyncpg.Record:
+    async def renew(self, statement: str = before.RENEW, *more: object) -> asyncpg.Record:
         who = (self.claimant.worker_id, self.claimant.incarnation)
-        (row,) = await self.fetch(statement, *who, 15, False, [self.model], [], [], 5)
+        (row,) = await self.fetch(statement, *who, 15, False, [self.model], [], [], 5, *more)
         return row
 
 
@@ -350,5 +350,5 @@ async def test_a_paused_model_is_left_alone_by_both_and_a_paused_queue_by_this_r
             assert not await queue.claim(
                 worker.connection, worker.claimant, [Want(model, 1)], deadline_seconds=60
             )
-            shares = list((await worker.renew(registry.RENEW))["models"])
+            shares = list((await worker.renew(registry.RENEW, []))["models"])
             assert [slots for _, _, slots, _, _ in shares] == [0]
