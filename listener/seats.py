@@ -24,9 +24,9 @@ AHEAD_SECONDS = 0.15
 # So long does it wait at most: then the calls are no longer as short as they were.
 PATIENCE_SECONDS = 1.0
 CALLS_KEPT = 16
-# Of the loop, until the next call has been sent. What comes after the last one, checks in a thread above all,
-# would take the interpreter from it: half of what a slot loses between two calls.
-TURNS_TO_BEGIN = 2
+# Of the loop, until the next call has been sent: httpx writes head and body in turns of their own, after some
+# of its own. What comes after the last one, checks in a thread above all, would take the interpreter from it.
+TURNS_TO_BEGIN = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 python -m tests.bench.bare claim DATABASE_URL                         LISTEN, one UPDATE .. SKIP LOCKED
 python -m tests.bench.bare work DATABASE_URL MODEL_URL                the same, a model call, one more UPDATE
-python -m tests.bench.bare model PORT [SECONDS] [NAME ...]            answers then, as Ollama too
+python -m tests.bench.bare model PORT [SECONDS] [SPREAD] [NAME ...]   answers then, as Ollama too
 python -m tests.bench.bare serve DATABASE_URL REST_URL PORT CHANNEL   LISTEN, GET, one server-sent event
 """
 
 import asyncio
 import json
+import random
 import re
 import sys
 import time
@@ -46,6 +47,10 @@ notify pgrst, 'reload schema';
 """
 # The model that takes no time, and all it ever says.
 INSTANT = "instant"
+SHOWN = {
+    "capabilities": ["completion"],
+    "model_info": {"general.architecture": "bare", "bare.context_length": 8192},
+}
 FIRST_SENTENCE = re.compile(r"The harbour of port \d+ was closed for \d+ days\.")
 CLAIM = """
 update private.bare_job set state = 'running' where id =
@@ -83,8 +88,9 @@ async def work(database_url: str, model_url: str) -> None:
                 await connection.execute(FINISH_QUEUED, row["id"], result)
 
 
-async def model(port: str, seconds: str = "0", *names: str) -> None:
-    """A model server that takes so long: at / as plain as can be, and behind Ollama's interface.
+async def model(port: str, seconds: str = "0", spread: str = "0", *names: str) -> None:
+    """A model server that takes so long, up to such a share more or less: at / as plain as can be, and behind
+    Ollama's interface.
 
     GET /calls tells of each call through that interface when it began and when it had been answered.
     """
@@ -96,7 +102,7 @@ async def model(port: str, seconds: str = "0", *names: str) -> None:
     async def chat(request: web.Request) -> web.StreamResponse:
         begun_at = time.time()
         said = FIRST_SENTENCE.findall(await request.text())[-1]
-        await asyncio.sleep(float(seconds))
+        await asyncio.sleep(float(seconds) * random.uniform(1 - float(spread), 1 + float(spread)))
         message = {"role": "assistant", "content": said}
         records = [
             {"model": INSTANT, "message": message, "done": False},
@@ -113,26 +119,26 @@ async def model(port: str, seconds: str = "0", *names: str) -> None:
     async def tell_calls(_request: web.Request) -> web.Response:
         return web.json_response(calls)
 
-    def always(value: object) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
-        async def told(_request: web.Request) -> web.Response:
-            return web.json_response(value)
-
-        return told
-
-    shown = {
-        "capabilities": ["completion"],
-        "model_info": {"general.architecture": "bare", "bare.context_length": 8192},
-    }
-    served = [{"name": name, "model": name, "digest": "0" * 64} for name in names or (INSTANT,)]
     await serve_at(
         port,
         web.post("/", answer),
         web.get("/calls", tell_calls),
         web.post("/api/chat", chat),
         web.get("/api/version", always({"version": "0.0.0"})),
-        web.get("/api/tags", always({"models": served})),
-        web.post("/api/show", always(shown)),
+        web.get("/api/tags", always({"models": list(map(served, names or (INSTANT,)))})),
+        web.post("/api/show", always(SHOWN)),
     )
+
+
+def served(name: str) -> dict[str, str]:
+    return {"name": name, "model": name, "digest": "0" * 64}
+
+
+def always(value: object) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
+    async def told(_request: web.Request) -> web.Response:
+        return web.json_response(value)
+
+    return told
 
 
 async def serve(database_url: str, rest_url: str, port: str, channel: str) -> None:

@@ -1,20 +1,30 @@
 """How much of their time slots are used while jobs wait, as the model server sees it; and what a worker asks
-of the database, idle and busy."""
+of the database, idle and busy.
 
+Calls that all take the same time end all at once, again and again. So the slots are also measured with calls
+that do not; and each time against as many loops that do nothing but call through the same library.
+"""
+
+import asyncio
 import json
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 
+import uvloop
+
+from listener.model import Server
 from tests.bench.bare import INSTANT
 from tests.bench.figures import Figure, at_least, at_most, shown
 from tests.bench.people import sending, sign_up
 from tests.bench.processes import PAUSE, RESUME, model_server, new_database, working
+from tests.bench.roundtrip import draw_text
 from tests.fix_postgres import Cluster, Database
 from tests.fix_stack import Stack
 
 SLOTS = 8
 CALL_SECONDS = 0.2
+SPREADS = {"of 200 ms": 0.0, "of 150 to 250 ms": 0.25}
 PEOPLE = 20
 STRETCH_JOBS = 800  # 20 s of them
 COUNTED_JOBS = 400
@@ -34,13 +44,19 @@ Call = tuple[float, float]
 def measure(cluster: Cluster) -> Iterator[Figure]:
     database = new_database(cluster, "busy")
     people = sign_up(database, PEOPLE)
-    with model_server(seconds=CALL_SECONDS) as url:
-        with working(database, url, slots=SLOTS) as stack:
+    for name, spread in SPREADS.items():
+        with (
+            model_server(seconds=CALL_SECONDS, spread=spread) as url,
+            working(database, url, slots=SLOTS) as stack,
+        ):
             work_off(stack, people, STRETCH_JOBS)
-            yield at_least(
-                f"time that {SLOTS} slots spend in calls of {1000 * CALL_SECONDS:g} ms",
-                100 * share_busy(calls_of(url)), "%", GOAL_BUSY,
-            )  # fmt: skip
+            share = 100 * share_busy(calls_of(url))
+        yield at_least(f"time that {SLOTS} slots spend in calls {name}", share, "%", GOAL_BUSY)
+        with model_server(seconds=CALL_SECONDS, spread=spread) as url:
+            uvloop.run(only_call(url, STRETCH_JOBS))
+            floor = 100 * share_busy(calls_of(url))
+        yield shown(f"the same of {SLOTS} loops that only call", floor, "%")
+    with model_server(seconds=CALL_SECONDS) as url:
         cluster.psql(database.name, "-c", COUNT_STATEMENTS.format(database.name))
         with working(database, url, slots=SLOTS) as stack:
             yield from of_an_idle_worker(stack)
@@ -55,6 +71,19 @@ def work_off(stack: Stack, people: Sequence[str], count: int) -> None:
             sender.send_many(person, INSTANT, count // len(people))
     stack.query(RESUME)
     stack.until(CALM, within=10 + 2 * count * CALL_SECONDS / SLOTS)
+
+
+async def only_call(url: str, count: int) -> None:
+    """So many calls, each slot's one after the other."""
+    body = {"model": INSTANT, "messages": [{"role": "user", "content": draw_text()}], "stream": True}
+
+    async def slot(server: Server) -> None:
+        for _ in range(count // SLOTS):
+            async for _ in await server.stream_chat(body):
+                pass
+
+    async with Server(url) as server:
+        await asyncio.gather(*(slot(server) for _ in range(SLOTS)))
 
 
 def share_busy(calls: Sequence[Call]) -> float:
