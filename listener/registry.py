@@ -175,8 +175,8 @@ returning m.name
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A model's clock, how many slots it has (none while it is paused), how many that we reach nobody holds, and
-    how many workers serve it."""
+    """A model's clock, how many slots it has (none while it is paused), how many of them nobody holds on
+    hosts that we reach, and how many workers serve it."""
 
     model_id: int
     clock: int
