@@ -19,9 +19,9 @@ values ($1, $2, clock_timestamp() + make_interval(secs => $3)) returning id, inc
 """
 
 # $1 worker, $2 incarnation, $3 seconds of lease, $4 whether it wants to leave, $5 models it serves, $6 jobs
-# and $7 epochs it runs, $8 silence of a process that is gone. The only heartbeat there is, so it also brings
-# all news: what was taken from us, what we own and do not know of, whether somebody should sweep, how the
-# slots are shared.
+# and $7 epochs it runs, $8 silence of a process that is gone, $9 hosts it reaches. The only heartbeat there
+# is, so it also brings all news: what was taken from us, what we own and do not know of, whether somebody
+# should sweep, how the slots are shared.
 RENEW: LiteralString = """
 with me as materialized (
   update private.worker w
