@@ -1,6 +1,8 @@
 """Drains of no-op jobs over five connections of one process, ours and the rivals' in turn: jobs per second
 between the first and the last that ended, so that nobody's start and stop count.
 
+Both sides of a ratio drain the same backlog: each gets slower with more.
+
 Whole is our path as it is. Bare is the queue alone: the same claim, with its slots and its fair order;
 the same finish without what a no-op job does not have, a result and partial text;
 and no trigger on private.job, so no events, no attempts, no count of what waits, and no check of the row.
@@ -33,7 +35,8 @@ CONCURRENCY = 10  # procrastinate takes one job at a time; what it runs at once 
 FINISH_BARE = (
     queue.FINISH[: queue.FINISH.index(",\nstored as (")] + queue.FINISH[queue.FINISH.index("\nselect d.id") :]
 )
-# Each path drains for a second or two on a quiet machine.
+BACKLOG_OF_ONES = 1_500
+BACKLOG = 12_000  # half a second to one and a half on a quiet machine
 BARE, BARE_ONE, WHOLE = "ours, bare, batch 10", "ours, bare, batch 1", "ours, whole, batch 10"
 PGQUEUER, PROCRASTINATE = "pgqueuer, batch 10", "procrastinate"
 # Who against whom, and at least how many times as fast.
@@ -76,11 +79,11 @@ def open_paths(cluster: Cluster, until_end: ExitStack) -> dict[str, Callable[[],
         running(rivals.procrastinate(cluster.create_database("drain_procrastinate"), CONNECTIONS))
     )
     return {
-        BARE: lambda: bare(20_000, 10),
-        PGQUEUER: lambda: pgqueuer(8_000, 10),
-        WHOLE: lambda: whole(8_000, 10),
-        BARE_ONE: lambda: bare(3_000, 1),
-        PROCRASTINATE: lambda: procrastinate(600, CONCURRENCY),
+        BARE: lambda: bare(BACKLOG, 10),
+        PGQUEUER: lambda: pgqueuer(BACKLOG, 10),
+        WHOLE: lambda: whole(BACKLOG, 10),
+        BARE_ONE: lambda: bare(BACKLOG_OF_ONES, 1),
+        PROCRASTINATE: lambda: procrastinate(BACKLOG_OF_ONES, CONCURRENCY),
     }
 
 
