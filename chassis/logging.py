@@ -26,7 +26,8 @@ def _without(name: str) -> Iterator[None]:
             sys.modules[name] = loaded
 
 
-# structlog loads it wherever it is installed, for a kind of traceback that is not used here: 3 MB of memory.
+# structlog loads it wherever it is installed, for a kind of traceback that is not used here: 3 MB of a
+# process that imports this module before structlog, as the listener does.
 with _without("rich"):
     import structlog
     from structlog.typing import EventDict, Processor, WrappedLogger
