@@ -17,10 +17,12 @@ from chassis.database import connect, connection_lost
 T = TypeVar("T")
 
 CLOSE_SECONDS = 2.0
-# Plans are cached on empty tables and must still be right when these are full: index scans or nothing.
+# Plans are cached on empty tables and must still be right when these are full: index scans or nothing. No
+# memoize: nothing here is looked up often enough within a statement to pay for setting one up.
 GUARD = {
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
+    "enable_memoize": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
 }

@@ -37,7 +37,7 @@ with me as materialized (
      and set_config('synchronous_commit', 'off', true) = 'off'
      for key share of w),
 pick as materialized (
-  select p.at, p.ready_at, m.clock
+  select p.at, p.ready_at
     from me cross join unnest($3::int[], $4::int[], $5::bigint[]) w(model_id, free, floor)
     join private.model m on m.id = w.model_id and m.paused_at is null
    cross join lateral (
@@ -55,20 +55,19 @@ took as (
          deadline_at = clock_timestamp() + make_interval(secs => $6)
     from pick p where j.ctid = p.at
   returning j.id, j.epoch, j.worker_id, j.attempts, j.model_id, j.request_id, j.claimed_at, j.started_at,
-            p.ready_at, p.clock, j.tag + j.priority * private.head_start() as reached),
-moved as materialized (
-  select setval(t.clock, t.reached)
-    from (select clock, max(reached) as reached from took group by clock) t
-   where t.reached > coalesce(pg_sequence_last_value(t.clock), 0))
+            p.ready_at, j.tag + j.priority * private.head_start() as reached)
 select t.id as job_id, t.epoch, t.worker_id, t.attempts, t.model_id, t.reached,
-       extract(epoch from t.claimed_at - t.ready_at)::float8 as waited_seconds,
-       extract(epoch from greatest(t.claimed_at - t.started_at, interval '0'))::float8 as tried_seconds, r.*
+       date_part('epoch', t.claimed_at - t.ready_at) as waited_seconds,
+       date_part('epoch', greatest(t.claimed_at - t.started_at, interval '0')) as tried_seconds, r.*
   from took t
  cross join lateral (
    select r.id as request_id, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style,
           r.language
      from private.request r where r.id = t.request_id limit 1) r
- where (select count(*) from moved) >= 0  -- asked for, or the clocks would not move
+ where (select count(setval(m.clock, x.reached))  -- asked for, or the clocks would not move
+          from private.model m
+         cross join lateral (select max(t.reached) as reached from took t where t.model_id = m.id) x
+         where m.id = any ($3::int[]) and x.reached > coalesce(pg_sequence_last_value(m.clock), 0)) >= 0
 """
 
 # The same, but passing by the jobs of owners whose event cursor somebody holds: their own long transaction

@@ -32,9 +32,7 @@ ROUNDS = 7
 PEOPLE = 1000  # who asked for the jobs: each has rows of their own that a claim and a finish touch
 SLOTS = 10
 CONCURRENCY = 10  # procrastinate takes one job at a time; what it runs at once is its setting
-FINISH_BARE = (
-    queue.FINISH[: queue.FINISH.index(",\nstored as (")] + queue.FINISH[queue.FINISH.index("\nselect d.id") :]
-)
+FINISH_BARE = queue.FINISH[queue.FINISH.index("update") : queue.FINISH.index("returning")] + "returning j.id"
 BACKLOG_OF_ONES = 1_500
 BACKLOG = 12_000  # half a second to one and a half on a quiet machine
 BARE, BARE_ONE, WHOLE = "ours, bare, batch 10", "ours, bare, batch 1", "ours, whole, batch 10"
