@@ -102,11 +102,11 @@ def one_round(database: Database, script: Path, clients: int) -> Round:
     return Round(run.transactions, run.per_second, after - before)
 
 
-def pgbench(database: Database, script: Path, clients: int) -> Run:
+def pgbench(database: Database, script: Path, clients: int, *, seconds: int = ROUND_SECONDS) -> Run:
     cluster = database.cluster
     command: list[str | Path] = [
         cluster.bin / "pgbench", "-n", "-f", script,
-        "-M", "prepared", "-T", str(ROUND_SECONDS),
+        "-M", "prepared", "-T", str(seconds),
         "-c", str(clients), "-j", "1", "-U", "authenticator",
         "-h", cluster.folder, "-p", str(cluster.port), database.name,
     ]  # fmt: skip

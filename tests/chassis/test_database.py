@@ -172,7 +172,7 @@ async def test_a_terminated_connection_is_replaced_and_not_handed_out(server: Cl
     async with pool(url_of(server), name="test", size=1) as one:
         gone = await pid_of(one)
         server.psql("postgres", "-c", f"select pg_terminate_backend({gone}, 5000)")
-        time.sleep(2 * database.PROBE_AFTER_IDLE_SECONDS)  # noqa: ASYNC251 (nor may the loop see it close)
+        time.sleep(2 * database.PROBE_AFTER_IDLE_SECONDS)  # nor does the loop see it close
         assert await pid_of(one) != gone
 
 
