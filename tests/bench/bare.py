@@ -2,7 +2,7 @@
 
 python -m tests.bench.bare claim DATABASE_URL                         LISTEN, one UPDATE .. SKIP LOCKED
 python -m tests.bench.bare work DATABASE_URL MODEL_URL                the same, a model call, one more UPDATE
-python -m tests.bench.bare model PORT [SECONDS] [SPREAD] [NAME ...]   answers then, as Ollama too
+python -m tests.bench.bare model PORT [SECONDS] [SPREAD] [PLACES] [NAME ...]   answers then, as Ollama too
 python -m tests.bench.bare serve DATABASE_URL REST_URL PORT CHANNEL   LISTEN, GET, one server-sent event
 """
 
@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import nullcontext
 from typing import Any
 
 import aiohttp
@@ -88,32 +89,34 @@ async def work(database_url: str, model_url: str) -> None:
                 await connection.execute(FINISH_QUEUED, row["id"], result)
 
 
-async def model(port: str, seconds: str = "0", spread: str = "0", *names: str) -> None:
+async def model(port: str, seconds: str = "0", spread: str = "0", places: str = "0", *names: str) -> None:
     """A model server that takes so long, up to such a share more or less: at / as plain as can be, and behind
-    Ollama's interface.
+    Ollama's interface. There it works on so many calls at once, on all of them if 0; others wait in line.
 
     GET /calls tells of each call through that interface when it began and when it had been answered.
     """
     calls: list[tuple[float, float]] = []
+    free = asyncio.Semaphore(int(places)) if int(places) else nullcontext()
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({"text": (await request.json())["text"]})
 
     async def chat(request: web.Request) -> web.StreamResponse:
-        begun_at = time.time()
-        said = FIRST_SENTENCE.findall(await request.text())[-1]
-        await asyncio.sleep(float(seconds) * random.uniform(1 - float(spread), 1 + float(spread)))
-        message = {"role": "assistant", "content": said}
-        records = [
-            {"model": INSTANT, "message": message, "done": False},
-            {"model": INSTANT, "message": message | {"content": ""}, "done": True, "done_reason": "stop",
-             "prompt_eval_count": 300, "eval_count": 12},
-        ]  # fmt: skip
-        lines = "".join(json.dumps(record) + "\n" for record in records)
-        answer = web.Response(text=lines, content_type="application/x-ndjson")
-        await answer.prepare(request)
-        await answer.write_eof()
-        calls.append((begun_at, time.time()))
+        async with free:
+            begun_at = time.time()
+            said = FIRST_SENTENCE.findall(await request.text())[-1]
+            await asyncio.sleep(float(seconds) * random.uniform(1 - float(spread), 1 + float(spread)))
+            message = {"role": "assistant", "content": said}
+            records = [
+                {"model": INSTANT, "message": message, "done": False},
+                {"model": INSTANT, "message": message | {"content": ""}, "done": True, "done_reason": "stop",
+                 "prompt_eval_count": 300, "eval_count": 12},
+            ]  # fmt: skip
+            lines = "".join(json.dumps(record) + "\n" for record in records)
+            answer = web.Response(text=lines, content_type="application/x-ndjson")
+            await answer.prepare(request)
+            await answer.write_eof()
+            calls.append((begun_at, time.time()))
         return answer
 
     async def tell_calls(_request: web.Request) -> web.Response:

@@ -2,7 +2,9 @@
 of the database, idle and busy.
 
 Calls that all take the same time end all at once, again and again. So the slots are also measured with calls
-that do not; and each time against as many loops that do nothing but call through the same library.
+that do not; and each time against as many loops that do nothing but call through the same library. And as an
+operator would have it who wants all of a model server: with one slot more than it works on at once, so that a
+call waits there for the next place.
 """
 
 import asyncio
@@ -56,6 +58,14 @@ def measure(cluster: Cluster) -> Iterator[Figure]:
             uvloop.run(only_call(url, STRETCH_JOBS))
             floor = 100 * share_busy(calls_of(url))
         yield shown(f"the same of {SLOTS} loops that only call", floor, "%")
+        with (
+            model_server(seconds=CALL_SECONDS, spread=spread, places=SLOTS) as url,
+            working(database, url, slots=SLOTS + 1) as stack,
+        ):
+            work_off(stack, people, STRETCH_JOBS)
+            share = 100 * share_busy(calls_of(url))
+        name = f"time that the {SLOTS} places of a model server spend in calls {name}, with {SLOTS + 1} slots"
+        yield at_least(name, share, "%", GOAL_BUSY)
     with model_server(seconds=CALL_SECONDS) as url:
         cluster.psql(database.name, "-c", COUNT_STATEMENTS.format(database.name))
         with working(database, url, slots=SLOTS) as stack:

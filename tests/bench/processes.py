@@ -38,11 +38,11 @@ def running(*arguments: str, module: str = "tests.bench.bare") -> Iterator[IO[st
 
 
 @contextmanager
-def model_server(*names: str, seconds: float = 0.0, spread: float = 0.0) -> Iterator[str]:
+def model_server(*names: str, seconds: float = 0.0, spread: float = 0.0, places: int = 0) -> Iterator[str]:
     """The address of one that serves these models and takes so long for each call, up to such a share more or
-    less."""
+    less; for so many at once, if `places`."""
     port = str(free_port())
-    with running("model", port, str(seconds), str(spread), *(names or (INSTANT,))):
+    with running("model", port, str(seconds), str(spread), str(places), *(names or (INSTANT,))):
         yield f"http://127.0.0.1:{port}"
 
 
