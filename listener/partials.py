@@ -5,7 +5,7 @@ their claims.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,8 +23,6 @@ TROUBLE_SECONDS = 1.0
 PIECES = Counter("precis_partial_pieces_total", "Pieces of text so far that were written.")
 
 log = structlog.get_logger()
-
-Write = Callable[[list[Piece], list[Progress]], Awaitable[None]]
 
 
 @dataclass(slots=True)
