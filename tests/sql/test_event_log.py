@@ -22,6 +22,9 @@ CANCEL = """
 WATCH = "update private.event_cursor set watched_until = clock_timestamp() + %s::interval where owner = %s"
 
 
+APPEND: LiteralString = "select private.append_events('request', %s, %s, null, null, false)"
+
+
 def events(database: Database, owner: UUID) -> list[Event]:
     """(number, request, gone) as the owner's event stream reads them."""
     with acting(database, owner) as connection:
@@ -138,6 +141,25 @@ def test_a_stream_that_opens_while_a_writer_is_in_flight_is_rung_or_sees_the_eve
         assert events(common, owner) == [(1, request, False)]
         ask(person)
         assert f"{owner}:2" in heard()
+
+
+def test_versions_that_a_snapshot_keeps_are_not_walked_over(common: Database) -> None:
+    """Nothing can remove them meanwhile: what a change reads must not grow with the changes before it."""
+    owners = [sign_up(common), sign_up(common)]
+
+    def pages(who: list[UUID]) -> int:
+        """Read by one more event of each."""
+        (row,) = writer.execute(f"explain (analyze, buffers, format json) {APPEND}", [who, who]).fetchall()
+        return int(row[0][0]["Plan"]["Shared Hit Blocks"])
+
+    with common.connect() as dump, common.connect() as writer:
+        dump.execute("begin isolation level repeatable read")
+        dump.execute("select from private.model")
+        writer.cursor().executemany(APPEND, [[owners, owners]] * 40)
+        early_of_one, early_of_both = pages(owners[:1]), pages(owners)
+        writer.cursor().executemany(APPEND, [[owners, owners]] * 1000)
+        assert pages(owners[:1]) <= early_of_one + 8
+        assert pages(owners) <= early_of_both + 16
 
 
 def test_nobody_reads_another_ones_log(common: Database) -> None:
