@@ -30,8 +30,8 @@ CLOSE_SECONDS = 5.0
 PROBE_AFTER_IDLE_SECONDS = 0.005  # a busy connection is not worth the round trip
 
 # Admin shutdown, crash shutdown, cannot connect now, idle session timeout, read only (a demoted primary), too
-# many connections; class 08 is matched by its prefix.
-LOST_SQLSTATES = {"57P01", "57P02", "57P03", "57P05", "25006", "53300"}
+# many connections, a database that allows none; class 08 is matched by its prefix.
+LOST_SQLSTATES = {"57P01", "57P02", "57P03", "57P05", "25006", "53300", "55000"}
 
 
 class NoPrimaryError(ConnectionError):
