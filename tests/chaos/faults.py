@@ -139,8 +139,7 @@ async def slow_down(scene: Scene, dose: Dose) -> int:
     with ExitStack() as all_of_them:
         for proxy in scene.proxies:
             all_of_them.enter_context(proxy.slow(SLOW_SECONDS))
-        await asyncio.sleep(dose.seconds)
-    return sum(proxy.struck for proxy in scene.proxies) - before
+        return await _until_struck(dose, lambda: sum(proxy.struck for proxy in scene.proxies) - before)
 
 
 async def tear_finish(scene: Scene, dose: Dose) -> int:
