@@ -20,8 +20,6 @@ Event = tuple[object, ...]
 CANCEL = """
     update private.job set state = 'cancelled', finished_at = now() where request_id = %s"""
 WATCH = "update private.event_cursor set watched_until = clock_timestamp() + %s::interval where owner = %s"
-
-
 APPEND: LiteralString = "select private.append_events('request', %s, %s, null, null, false)"
 
 
