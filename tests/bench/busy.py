@@ -4,11 +4,13 @@ of the database, idle and busy.
 Calls that all take the same time end all at once, again and again. So the slots are also measured with calls
 that do not; and each time against as many loops that do nothing but call through the same library. And as an
 operator would have it who wants all of a model server: with one slot more than it works on at once, so that a
-call waits there for the next place.
+call waits there for the next place. How often a slot has no call, on its way or at work, the worker's own
+metric tells: then it is the queue that keeps it waiting, and not the way to the server.
 """
 
 import asyncio
 import json
+import random
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -34,6 +36,8 @@ IDLE_SECONDS = 25.0
 GOAL_BUSY = 99.0
 GOAL_STATEMENTS = 1.0
 CALM = "select 1 where not exists (select from private.job where state in ('ready', 'running'))"
+BEGUN = "select 1 from private.job where state = 'running' limit 1"
+WAITING = "select count(*) from private.job where state = 'ready'"
 RINGS = "select coalesce(pg_sequence_last_value('private.rings'), 0)"
 # Every transaction that writes takes the next one.
 LAST_TRANSACTION = "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
@@ -46,25 +50,34 @@ Call = tuple[float, float]
 def measure(cluster: Cluster) -> Iterator[Figure]:
     database = new_database(cluster, "busy")
     people = sign_up(database, PEOPLE)
-    for name, spread in SPREADS.items():
+    for length, spread in SPREADS.items():
         with (
             model_server(seconds=CALL_SECONDS, spread=spread) as url,
             working(database, url, slots=SLOTS) as stack,
         ):
             work_off(stack, people, STRETCH_JOBS)
             share = 100 * share_busy(calls_of(url))
-        yield at_least(f"time that {SLOTS} slots spend in calls {name}", share, "%", GOAL_BUSY)
+        yield at_least(f"time that {SLOTS} slots spend in calls {length}", share, "%", GOAL_BUSY)
         with model_server(seconds=CALL_SECONDS, spread=spread) as url:
             uvloop.run(only_call(url, STRETCH_JOBS))
             floor = 100 * share_busy(calls_of(url))
         yield shown(f"the same of {SLOTS} loops that only call", floor, "%")
+        with (
+            model_server(seconds=CALL_SECONDS, spread=spread) as url,
+            working(database, url, slots=SLOTS) as stack,
+        ):
+            share = 100 * share_taken(stack, people, STRETCH_JOBS)
+        name = f"time that {SLOTS} slots have a call {length}, on its way or at work, as the worker counts"
+        yield at_least(name, share, "%", GOAL_BUSY)
         with (
             model_server(seconds=CALL_SECONDS, spread=spread, places=SLOTS) as url,
             working(database, url, slots=SLOTS + 1) as stack,
         ):
             work_off(stack, people, STRETCH_JOBS)
             share = 100 * share_busy(calls_of(url))
-        name = f"time that the {SLOTS} places of a model server spend in calls {name}, with {SLOTS + 1} slots"
+        name = (
+            f"time that the {SLOTS} places of a model server spend in calls {length}, with {SLOTS + 1} slots"
+        )
         yield at_least(name, share, "%", GOAL_BUSY)
     with model_server(seconds=CALL_SECONDS) as url:
         cluster.psql(database.name, "-c", COUNT_STATEMENTS.format(database.name))
@@ -75,12 +88,35 @@ def measure(cluster: Cluster) -> Iterator[Figure]:
 
 def work_off(stack: Stack, people: Sequence[str], count: int) -> None:
     """So many jobs, all of them waiting before the first is claimed."""
+    pile_up(stack, people, count)
+    stack.query(RESUME)
+    stack.until(CALM, within=patience(count))
+
+
+def share_taken(stack: Stack, people: Sequence[str], count: int) -> float:
+    """The same, while the worker is asked again and again, as long as more jobs wait than it has slots."""
+    pile_up(stack, people, count)
+    stack.query(RESUME)
+    stack.until(BEGUN, within=patience(count))
+    taken: list[float] = []
+    while number(stack, WAITING) > SLOTS:
+        taken.append(stack.metric("listener work", "precis_slots", state="busy"))
+        time.sleep(random.uniform(0.0, CALL_SECONDS))
+    stack.until(CALM, within=patience(count))
+    return sum(taken) / (len(taken) * SLOTS)
+
+
+def pile_up(stack: Stack, people: Sequence[str], count: int) -> None:
+    """So many jobs that wait, of everybody the same, in a queue that is paused."""
     stack.query(PAUSE)
     with sending(stack.database) as sender:
         for person in people:
             sender.send_many(person, INSTANT, count // len(people))
-    stack.query(RESUME)
-    stack.until(CALM, within=10 + 2 * count * CALL_SECONDS / SLOTS)
+
+
+def patience(count: int) -> float:
+    """Seconds after which so many jobs should long be done."""
+    return 10 + 2 * count * CALL_SECONDS / SLOTS
 
 
 async def only_call(url: str, count: int) -> None:
@@ -119,13 +155,10 @@ def of_an_idle_worker(stack: Stack) -> Iterator[Figure]:
 
 def of_a_busy_worker(stack: Stack, people: Sequence[str]) -> Iterator[Figure]:
     """From the first claim on: what the senders did has been done before."""
-    stack.query(PAUSE)
-    with sending(stack.database) as sender:
-        for person in people:
-            sender.send_many(person, INSTANT, COUNTED_JOBS // len(people))
+    pile_up(stack, people, COUNTED_JOBS)
     logged, transactions = statements(stack.database), number(stack, LAST_TRANSACTION)
     stack.query(RESUME)
-    stack.until(CALM, within=10 + 2 * COUNTED_JOBS * CALL_SECONDS / SLOTS)
+    stack.until(CALM, within=patience(COUNTED_JOBS))
     counted = {
         "statements": statements(stack.database) - logged,
         "commits that wrote": number(stack, LAST_TRANSACTION) - transactions,
