@@ -83,6 +83,15 @@ def is_known(command: str) -> bool:
     }
 
 
+def last_definition(function: str) -> str:
+    """The name of the newest migration that makes an SQL function, or makes it anew."""
+    for migration in sorted((ROOT / "sql/migrations").glob("*.sql"), reverse=True):
+        up, _, _ = migration.read_text(encoding="utf-8").partition("-- migrate:down")
+        if f"function {function}(" in up:
+            return migration.name
+    return ""
+
+
 def test_every_module_says_what_it_does() -> None:
     silent = [str(file) for file in FILES if tree(file).body and not ast.get_docstring(tree(file))]
     assert silent == []
@@ -107,6 +116,15 @@ def test_the_commands_in_a_document_exist(document: Path) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     inline = [f"make {verb}" for verb in re.findall(r"`make ([a-z-]+)`", text)]
     assert [line for line in [*fenced(text), *inline] if not is_known(line)] == []
+
+
+def test_the_code_map_names_the_migration_that_defines_a_function_last() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = re.findall(r"((?:`[a-z]+\.[a-z_]+`(?:, )?)+) in `(?:sql/migrations/)?\*(_[a-z_]+\.sql)`", text)
+    assert named
+    for names, ending in named:
+        for function in re.findall(r"[a-z]+\.[a-z_]+", names):
+            assert last_definition(function).endswith(ending), function
 
 
 @pytest.mark.parametrize(("command", "known"), [

@@ -94,7 +94,7 @@ def work_off(stack: Stack, people: Sequence[str], count: int) -> None:
 
 
 def share_taken(stack: Stack, people: Sequence[str], count: int) -> float:
-    """The same, while the worker is asked again and again, as long as more jobs wait than it has slots."""
+    """Of the slots, those that have a call: the worker is asked again and again while enough jobs wait."""
     pile_up(stack, people, count)
     stack.query(RESUME)
     stack.until(BEGUN, within=patience(count))

@@ -18,6 +18,8 @@ from tests.fix_tokens import Tokens
 
 pytestmark = pytest.mark.services
 
+REFUSALS = 5
+
 
 @dataclass
 class Process:
@@ -46,7 +48,7 @@ async def test_readiness_tells_that_the_database_is_gone(database: Database, tok
             "-c", f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{database.name}'",
         )  # fmt: skip
         assert await becomes(running.service, 503)
-        await asyncio.sleep(2)  # it tries meanwhile, and is refused
+        await refused(database)
         database.cluster.psql("postgres", "-c", f"alter database {database.name} allow_connections true")
         assert await becomes(running.service, 200)
 
@@ -86,6 +88,14 @@ async def process(database: Database) -> AsyncIterator[Process]:
         if program.returncode is None:
             program.kill()
         await program.communicate()
+
+
+async def refused(database: Database) -> None:
+    """Each part of the process has tried to connect, more than once, and the database allowed none."""
+    told = f'database "{database.name}" is not currently accepting connections'
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (database.cluster.folder / "log").read_text(errors="replace").count(told) < REFUSALS:
+            await asyncio.sleep(0.05)
 
 
 async def becomes(service: Service, status: int) -> bool:
