@@ -35,6 +35,13 @@ chaos: $(DEV) ## the queue under fault, MINUTES=30 long, of SEED=...; FAULTS="ki
 bench: $(DEV) ## measure, beside the goals; writes tests/bench/results.json
 	$(BIN)/python -m tests.bench
 
+sql: $(DEV) ## write sql/functions into the migrations, and sql/schema.sql
+	$(BIN)/python sql/chain.py fold
+	$(BIN)/python -m tests.sql.schema_dump
+
+migration: $(DEV) ## from 0.1.0 on: a migration NAME=verb_object with the functions that have changed
+	$(BIN)/python sql/chain.py new $(NAME)
+
 lock: $(DEV) ## resolve the dependencies anew into the lock files
 	$(COMPILE) pyproject.toml deploy/local/build.in --extra local -o requirements.lock
 	$(COMPILE) pyproject.toml deploy/local/build.in --extra local --extra dev -c requirements.lock -o requirements-dev.lock
@@ -55,4 +62,4 @@ $(DEV): pyproject.toml $(LOCKS) deploy/local/install
 	@deploy/local/install requirements-dev.lock
 	@touch $(RUN) $@
 
-.PHONY: help demo up status setup test fast lint chaos bench lock clean
+.PHONY: help demo up status setup test fast lint chaos bench sql migration lock clean

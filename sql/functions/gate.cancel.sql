@@ -1,0 +1,8 @@
+create or replace function gate.cancel(request_id uuid) returns void language plpgsql security definer set search_path = '' as $$
+begin
+  perform private.check_own(request_id);
+  perform private.cancel(request_id);
+end $$;
+comment on function gate.cancel(uuid) is 'Ends a queued or running request of the caller, with all its jobs.';
+alter function gate.cancel(uuid) owner to precis_definer;
+grant execute on function gate.cancel(uuid) to pgrest_auth;

@@ -1,0 +1,127 @@
+-- Accounts and their sessions, what guards signing in, and the gate that makes PostgREST honour a session's end.
+-- Locks: none on existing tables.
+
+-- migrate:up
+create table private.account (
+  id uuid primary key default gen_random_uuid(),
+  email text not null,
+  email_key text not null constraint account_email_is_unique unique,
+  password_hash text,
+  password_changed_at timestamptz,
+  email_verified_at timestamptz,
+  banned_at timestamptz,
+  created_at timestamptz not null default now(),
+  constraint account_email_is_short check (char_length(email) <= 320 and char_length(email_key) <= 320)
+);
+comment on table private.account is 'A person. email is what was typed, email_key its normal form.';
+alter table private.account enable row level security;
+grant select, insert, update, delete on private.account to authsvc;
+grant select on private.account to precis_definer;
+create policy authsvc on private.account to authsvc using (true) with check (true);
+create policy precis_definer on private.account for select to precis_definer using (true);
+
+create table private.session (
+  id uuid primary key default gen_random_uuid(),
+  account_id uuid not null references private.account on delete cascade,
+  generation int not null default 0,
+  rotated_at timestamptz not null default now(),
+  created_at timestamptz not null default now(),
+  authenticated_at timestamptz not null default now(),
+  expires_at timestamptz not null,
+  idle_expires_at timestamptz not null,
+  revoked_at timestamptz,
+  revoke_reason text,
+  amr text[] not null default '{pwd}',
+  aal smallint not null default 1,
+  ip_prefix inet,
+  user_agent text,
+  constraint session_says_why_it_was_revoked check ((revoked_at is null) = (revoke_reason is null)),
+  constraint session_user_agent_is_short check (char_length(user_agent) <= 200)
+) with (fillfactor = 70);
+-- Lists and evicts the sessions of one account. Nothing that a rotation changes is indexed, so that it stays HOT.
+create index session_account_id_idx on private.session (account_id, created_at);
+comment on table private.session is 'One sign-in: a refresh token family. generation counts its rotations.';
+alter table private.session enable row level security;
+grant select, insert, update, delete on private.session to authsvc;
+grant select on private.session to precis_definer;
+create policy authsvc on private.session to authsvc using (true) with check (true);
+create policy precis_definer on private.session for select to precis_definer using (true);
+
+create unlogged table private.rate_bucket (
+  key bytea primary key,
+  tokens double precision not null,
+  refilled_at timestamptz not null default now()
+) with (fillfactor = 50);
+create index rate_bucket_refilled_at_idx on private.rate_bucket (refilled_at);  -- clean-up of full buckets
+comment on table private.rate_bucket is 'Token buckets of the rate limits. Keys are HMACs. Lost in a crash, on purpose.';
+alter table private.rate_bucket enable row level security;
+grant select, insert, update, delete on private.rate_bucket to authsvc;
+create policy authsvc on private.rate_bucket to authsvc using (true) with check (true);
+
+create table private.audit (
+  id bigint generated always as identity primary key,
+  at timestamptz not null default now(),
+  event text not null,
+  account_id uuid,
+  session_id uuid,
+  ip_prefix inet,
+  request_id text,
+  detail text
+);
+create index audit_account_id_idx on private.audit (account_id, at);
+comment on table private.audit is 'What happened to accounts and sessions. Append only; no secret, no address in clear.';
+alter table private.audit enable row level security;
+grant select, insert on private.audit to authsvc;
+create policy authsvc on private.audit to authsvc using (true) with check (true);
+
+-- functions/gate.token_fault.sql
+create or replace function gate.token_fault(claims jsonb) returns text
+  language plpgsql stable security definer set search_path = '' as $$
+declare
+  expected private.token_issuer;
+  uuid_pattern constant text := '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$';
+begin
+  select * into expected from private.token_issuer;
+  if not found or claims ->> 'iss' is distinct from expected.issuer then return 'issuer'; end if;
+  if claims -> 'aud' is null or not claims -> 'aud' @> to_jsonb(expected.audience) then return 'audience'; end if;
+  if jsonb_typeof(claims -> 'exp') is distinct from 'number' then return 'expiry'; end if;
+  if (claims ->> 'exp')::numeric <= extract(epoch from clock_timestamp()) - 30 then return 'expired'; end if;
+  if coalesce(claims ->> 'sub', '') !~ uuid_pattern then return 'subject'; end if;
+  if coalesce(claims ->> 'sid', '') !~ uuid_pattern then return 'session'; end if;
+  perform from private.session s join private.account a on a.id = s.account_id
+    where s.id = (claims ->> 'sid')::uuid and a.id = (claims ->> 'sub')::uuid
+      and s.revoked_at is null and s.expires_at > clock_timestamp() and a.banned_at is null;
+  if not found then return 'ended'; end if;
+  return null;
+end $$;
+comment on function gate.token_fault(jsonb) is
+  'What is wrong with a verified token''s claims, null if nothing: PostgREST itself accepts tokens without exp, aud or sub, any iss, and sessions that ended.';
+alter function gate.token_fault(jsonb) owner to precis_definer;
+
+-- functions/gate.pre_request.sql
+create or replace function gate.pre_request() returns void language plpgsql stable security definer set search_path = '' as $$
+declare
+  claims jsonb := gate.claims();
+  fault text;
+begin
+  if claims ->> 'role' is distinct from 'pgrest_auth' then return; end if;
+  fault := gate.token_fault(claims);
+  if fault is null then return; end if;
+  perform gate.refuse(401,
+    case fault when 'expired' then 'token_expired' when 'ended' then 'session_ended' else 'token_invalid' end,
+    case fault when 'expired' then 'The access token has expired. Refresh it and try again.'
+               when 'ended' then 'This session has ended. Sign in again.'
+               else format('The access token has no acceptable %s. Sign in again.', fault) end,
+    headers => jsonb_build_object('WWW-Authenticate', 'Bearer error="invalid_token"'));
+end $$;
+comment on function gate.pre_request() is
+  'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass.';
+alter function gate.pre_request() owner to precis_definer;
+grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth;
+
+notify pgrst, 'reload schema';
+
+-- migrate:down
+drop function gate.pre_request(), gate.token_fault(jsonb);
+drop table private.audit, private.rate_bucket, private.session, private.account;
+notify pgrst, 'reload schema';
