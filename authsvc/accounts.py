@@ -13,10 +13,9 @@ from uuid import UUID
 import structlog
 
 from authsvc import audit
-from authsvc.bodies import Credentials
-from authsvc.clients import Client
+from authsvc.addresses import Address, parse
+from authsvc.callers import Caller
 from authsvc.database import borrowed, transaction
-from authsvc.emails import Address, parse
 from authsvc.errors import (
     AccountBannedError,
     EmailTakenError,
@@ -24,8 +23,8 @@ from authsvc.errors import (
     OverloadedError,
 )
 from authsvc.hashing import Hasher
+from authsvc.keys.master import mac
 from authsvc.limits import Limit, Limits
-from authsvc.master_key import mac
 from authsvc.metrics import LOGINS, REGISTRATIONS
 from authsvc.passwords import require_acceptable, require_text
 from authsvc.sessions import Session, Sessions
@@ -91,49 +90,49 @@ class Accounts:
         self._audit_key = audit_key
         self._later = later
 
-    async def register(self, given: Credentials, client: Client) -> Session:
+    async def register(self, email: str, password: str, caller: Caller) -> Session:
         """A new account and its first session. Raises the errors of errors.py."""
-        address = parse(given.email)
-        require_acceptable(given.password, address, min_length=self._policy.password_min_length)
+        address = parse(email)
+        require_acceptable(password, address, min_length=self._policy.password_min_length)
         with self._hasher.place() as place:
-            await self._limits.spend(self._policy.registrations, client.prefix)
+            await self._limits.spend(self._policy.registrations, caller.prefix)
             # Before the insert, so that both outcomes take as long.
-            hashed = await place.make(given.password)
+            hashed = await place.make(password)
         async with transaction(self._pool) as connection:
             account_id = await connection.fetchval(CREATE, address.typed, address.key, hashed)
             if account_id is None:
                 REGISTRATIONS.labels("email_taken").inc()
                 raise EmailTakenError
-            session = await self._sessions.open(connection, account_id, client)
-            await audit.record(connection, audit.Entry("register", client, account_id, session.id))
+            session = await self._sessions.open(connection, account_id, caller)
+            await audit.record(connection, audit.Entry("register", caller, account_id, session.id))
         REGISTRATIONS.labels("created").inc()
         return session
 
-    async def log_in(self, given: Credentials, client: Client) -> Session:
+    async def log_in(self, email: str, password: str, caller: Caller) -> Session:
         """A new session of an account. Raises the errors of errors.py."""
-        address = parse(given.email)
-        require_text(given.password)
+        address = parse(email)
+        require_text(password)
         with self._hasher.place() as place:
-            await self._spend_limits(address, client)
+            await self._spend_limits(address, caller)
             account = await self._find(address)
-            is_password = await place.matches(given.password, account.password_hash if account else None)
+            is_password = await place.matches(password, account.password_hash if account else None)
         if account is None or not is_password:
-            await self._record_failure(account, client, address)
+            await self._record_failure(account, caller, address)
             raise InvalidCredentialsError
         await self._limits.forget_failures(address.key)
         if account.is_banned:
             LOGINS.labels("banned").inc()
             raise AccountBannedError
-        session = await self._open(account, client)
+        session = await self._open(account, caller)
         if self._hasher.is_outdated(account.password_hash):
-            self._later(self._rehash(account, given.password))
+            self._later(self._rehash(account, password))
         LOGINS.labels("ok").inc()
         return session
 
-    async def _spend_limits(self, address: Address, client: Client) -> None:
+    async def _spend_limits(self, address: Address, caller: Caller) -> None:
         """The cheap ones first: a network's, then the account's, which counts a failure beforehand."""
-        await self._limits.spend(self._policy.logins_per_minute, client.prefix)
-        await self._limits.spend(self._policy.logins_per_hour, client.prefix)
+        await self._limits.spend(self._policy.logins_per_minute, caller.prefix)
+        await self._limits.spend(self._policy.logins_per_hour, caller.prefix)
         await self._limits.count_failure(address.key)
 
     async def _find(self, address: Address) -> Account | None:
@@ -141,18 +140,18 @@ class Accounts:
             row = await connection.fetchrow(FIND, address.key)
         return Account(**row) if row and row["password_hash"] else None
 
-    async def _open(self, account: Account, client: Client) -> Session:
+    async def _open(self, account: Account, caller: Caller) -> Session:
         async with transaction(self._pool) as connection:
             if not await connection.fetchval(HOLD, account.id, account.password_changed_at):
                 raise InvalidCredentialsError
-            session = await self._sessions.open(connection, account.id, client)
-            await audit.record(connection, audit.Entry("login", client, account.id, session.id))
+            session = await self._sessions.open(connection, account.id, caller)
+            await audit.record(connection, audit.Entry("login", caller, account.id, session.id))
         return session
 
-    async def _record_failure(self, account: Account | None, client: Client, address: Address) -> None:
+    async def _record_failure(self, account: Account | None, caller: Caller, address: Address) -> None:
         LOGINS.labels("failed").inc()
         hashed = mac(self._audit_key, address.key.encode()).hex()
-        entry = audit.Entry("login_failed", client, account.id if account else None, detail=f"email:{hashed}")
+        entry = audit.Entry("login_failed", caller, account.id if account else None, detail=f"email:{hashed}")
         async with borrowed(self._pool) as connection:
             await audit.record(connection, entry)
 

@@ -11,18 +11,18 @@ from aiohttp import web
 
 from authsvc import isolation
 from authsvc.accounts import Accounts, Policy
+from authsvc.callers import parse_networks
 from authsvc.canary import Canary
-from authsvc.clients import parse_networks
 from authsvc.database import COMMAND_SECONDS, CONNECT_SECONDS, GAVE_UP, borrowed
-from authsvc.delivery import Browsers
-from authsvc.endpoints import Endpoints
+from authsvc.endpoints.browsers import Browsers
+from authsvc.endpoints.sign_in import Endpoints
 from authsvc.errors import InvalidBodyError, StartError, UnavailableError
 from authsvc.hashing import Hasher
 from authsvc.housekeeping import keep_house
-from authsvc.key_watch import watch
-from authsvc.keys import KeyRing, publish_issuer
+from authsvc.keys.master import MasterKey
+from authsvc.keys.ring import KeyRing, publish_issuer
+from authsvc.keys.watch import watch
 from authsvc.limits import Limit, Limits
-from authsvc.master_key import MasterKey
 from authsvc.sessions import Lifetimes, Sessions
 from authsvc.settings import BCRYPT_COSTS, Settings, is_loopback
 from authsvc.tokens import Issuer

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from authsvc.clients import Client
+from authsvc.callers import Caller
 from authsvc.database import Connection
 
 Event = Literal[
@@ -34,7 +34,7 @@ class Entry:
     """One line of the record; the request's id is added when it is written."""
 
     event: Event
-    client: Client | None = None
+    caller: Caller | None = None
     account_id: UUID | None = None
     session_id: UUID | None = None
     detail: str | None = None
@@ -43,7 +43,7 @@ class Entry:
 async def record(connection: Connection, entry: Entry) -> None:
     """Write one line, in the caller's transaction if there is one."""
     request_id = structlog.contextvars.get_contextvars().get("request_id")
-    prefix = entry.client.prefix if entry.client else None
+    prefix = entry.caller.prefix if entry.caller else None
     await connection.execute(
         RECORD, entry.event, entry.account_id, entry.session_id, prefix, request_id, entry.detail
     )

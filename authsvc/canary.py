@@ -15,8 +15,8 @@ from uuid import uuid4
 import aiohttp
 import structlog
 
-from authsvc.keys import KeySet
-from authsvc.master_key import mac
+from authsvc.keys.master import mac
+from authsvc.keys.ring import KeySet
 from authsvc.metrics import CANARY
 from authsvc.tokens import Issuer, Subject, sign
 from chassis.bearer import TOKEN_TYPE

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from authsvc import audit
+from authsvc.addresses import parse
 from authsvc.database import borrowed
-from authsvc.emails import parse
-from authsvc.keys import PUBLISHED_BEFORE_USE_SECONDS, KeyRing
+from authsvc.keys.master import MasterKey
+from authsvc.keys.ring import PUBLISHED_BEFORE_USE_SECONDS, KeyRing
 from authsvc.limits import Limits
-from authsvc.master_key import MasterKey
 from authsvc.settings import Settings
 from chassis.database import Pool, pool
 

@@ -20,7 +20,7 @@ import bcrypt
 import structlog
 
 from authsvc.errors import OverloadedError
-from authsvc.master_key import mac
+from authsvc.keys.master import mac
 from authsvc.metrics import HASH_SECONDS, HASHES_PENDING, HASHES_SHED
 
 T = TypeVar("T")

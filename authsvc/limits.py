@@ -10,7 +10,7 @@ from typing import Literal
 
 from authsvc.database import borrowed
 from authsvc.errors import RateLimitedError, SignInBlockedError
-from authsvc.master_key import mac
+from authsvc.keys.master import mac
 from authsvc.metrics import LIMITED
 from chassis.database import Pool
 

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 
-from authsvc.emails import ASCII_LOWER, Address
+from authsvc.addresses import ASCII_LOWER, Address
 from authsvc.errors import UnacceptablePasswordError
 
 MAX_CHARACTERS = 256

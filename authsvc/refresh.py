@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from authsvc.errors import RefreshTokenError
-from authsvc.master_key import mac
+from authsvc.keys.master import mac
 
 VERSION = 1
 KEY_ID = 1  # which MAC key; there is one until a second master key can be given
@@ -36,8 +36,7 @@ class Seen:
     """A session that would not rotate, as the database shows it."""
 
     generation: int
-    revoked: bool
-    expired: bool
+    fault: Literal["revoked", "expired"] | None
     seconds_since_rotation: float
 
 
@@ -68,10 +67,8 @@ def judge(token: RefreshToken, seen: Seen, *, grace_seconds: float) -> Verdict:
     repeat: its answer was lost, or two tabs refreshed at once. reused: somebody else has the session too.
     ahead: the database was restored from before this token was made.
     """
-    if seen.revoked:
-        return "revoked"
-    if seen.expired:
-        return "expired"
+    if seen.fault is not None:
+        return seen.fault
     if token.generation > seen.generation:
         return "ahead"
     if token.generation == seen.generation:

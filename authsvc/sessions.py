@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from authsvc import audit
-from authsvc.clients import Client
+from authsvc.callers import Caller
 from authsvc.database import Connection, borrowed, transaction
 from authsvc.errors import RefreshTokenError, SessionEndedError, UnavailableError
 from authsvc.limits import Limit, Limits
@@ -30,9 +30,9 @@ values ($1, now() + $2, now() + $3, $4, $5) returning *
 # Makes room for one more: the least recently used live sessions go.
 EVICT = """
 update private.session set revoked_at = now(), revoke_reason = 'evicted' where id in (
-  select id from private.session
-   where account_id = $1 and revoked_at is null and now() < least(expires_at, idle_expires_at)
-   order by rotated_at desc offset $2 - 1)
+  select s.id from private.session s join private.account a on a.id = s.account_id
+   where s.account_id = $1 and private.session_fault(s, a.banned_at, a.password_changed_at) is null
+   order by s.rotated_at desc offset $2 - 1)
 returning id
 """
 # One winner among parallel uses of a token: the others find another generation when they get the row's lock.
@@ -40,17 +40,13 @@ ROTATE = """
 update private.session s
    set generation = generation + 1, rotated_at = clock_timestamp(), idle_expires_at = clock_timestamp() + $3
   from private.account a
- where s.id = $1 and s.generation = $2
-   and s.revoked_at is null and now() < least(s.expires_at, s.idle_expires_at)
-   and a.id = s.account_id and a.banned_at is null
-   and coalesce(a.password_changed_at <= s.authenticated_at, true)
+ where s.id = $1 and s.generation = $2 and a.id = s.account_id
+   and private.session_fault(s, a.banned_at, a.password_changed_at) is null
 returning s.*
 """
 LOOK = """
 select s.*, extract(epoch from clock_timestamp() - s.rotated_at)::float8 as seconds_since_rotation,
-       s.revoked_at is not null or a.banned_at is not null
-         or coalesce(a.password_changed_at > s.authenticated_at, false) as revoked,
-       now() >= least(s.expires_at, s.idle_expires_at) as expired
+       private.session_fault(s, a.banned_at, a.password_changed_at) as fault
   from private.session s join private.account a on a.id = s.account_id
  where s.id = $1
 """
@@ -61,8 +57,8 @@ returning account_id
 # Only a live session speaks for the account: one that was ended must not be able to end others.
 REVOKE_OTHERS = """
 update private.session t set revoked_at = now(), revoke_reason = 'logout'
-  from private.session s
- where s.id = $1 and s.revoked_at is null and now() < least(s.expires_at, s.idle_expires_at)
+  from private.session s join private.account a on a.id = s.account_id
+ where s.id = $1 and private.session_fault(s, a.banned_at, a.password_changed_at) is null
    and t.account_id = s.account_id and t.revoked_at is null and (t.id <> s.id or $2)
 returning t.account_id
 """
@@ -127,29 +123,29 @@ class Sessions:
         """What a refresh token says. Raises RefreshTokenError unless it is ours."""
         return decode(refresh_token, self._secret)
 
-    async def open(self, connection: Connection, account_id: UUID, client: Client) -> Session:
+    async def open(self, connection: Connection, account_id: UUID, caller: Caller) -> Session:
         """A new session, in the caller's transaction, which holds the account's row."""
         for evicted in await connection.fetch(EVICT, account_id, self._lifetimes.per_account):
-            entry = audit.Entry("session_evicted", client, account_id, evicted["id"])
+            entry = audit.Entry("session_evicted", caller, account_id, evicted["id"])
             await audit.record(connection, entry)
         lifetimes = self._lifetimes
         row = await connection.fetchrow(
-            OPEN, account_id, lifetimes.absolute, lifetimes.idle, client.prefix, client.user_agent
+            OPEN, account_id, lifetimes.absolute, lifetimes.idle, caller.prefix, caller.user_agent
         )
         return Session.read(row)
 
-    async def refresh(self, refresh_token: str, client: Client) -> Session:
+    async def refresh(self, refresh_token: str, caller: Caller) -> Session:
         """The session, rotated. Raises RefreshTokenError, SessionEndedError, RateLimitedError."""
         token = self.decode(refresh_token)
         await self._limits.spend(REFRESH_LIMIT, str(token.session_id))
         async with borrowed(self._pool) as connection:
             row = await connection.fetchrow(ROTATE, token.session_id, token.generation, self._lifetimes.idle)
             if row is None:
-                return await self._settle(connection, token, client)
+                return await self._settle(connection, token, caller)
         REFRESHES.labels("rotated").inc()
         return Session.read(row)
 
-    async def end(self, session_id: UUID, scope: Scope, client: Client) -> None:
+    async def end(self, session_id: UUID, scope: Scope, caller: Caller) -> None:
         """Log out this session, the account's others, or all. One that has ended already is no error."""
         async with transaction(self._pool) as connection:
             if scope == "local":
@@ -157,7 +153,7 @@ class Sessions:
             else:
                 account_id = await connection.fetchval(REVOKE_OTHERS, session_id, scope == "global")
             if account_id is not None:
-                entry = audit.Entry("logout", client, account_id, session_id, detail=scope)
+                entry = audit.Entry("logout", caller, account_id, session_id, detail=scope)
                 await audit.record(connection, entry)
 
     async def prune(self) -> None:
@@ -165,12 +161,12 @@ class Sessions:
         async with borrowed(self._pool) as connection:
             await connection.execute(PRUNE)
 
-    async def _settle(self, connection: Connection, token: RefreshToken, client: Client) -> Session:
+    async def _settle(self, connection: Connection, token: RefreshToken, caller: Caller) -> Session:
         """The answer to a genuine token that did not rotate its session."""
         row = await connection.fetchrow(LOOK, token.session_id)
         if row is None:
             raise RefreshTokenError
-        seen = Seen(row["generation"], row["revoked"], row["expired"], row["seconds_since_rotation"])
+        seen = Seen(row["generation"], row["fault"], row["seconds_since_rotation"])
         verdict = judge(token, seen, grace_seconds=self._lifetimes.grace_seconds)
         REFRESHES.labels(verdict).inc()
         match verdict:
@@ -179,7 +175,7 @@ class Sessions:
             case "revoked" | "expired":
                 raise SessionEndedError(f"session_{verdict}")
             case "reused":
-                await self._revoke_family(connection, row, client)
+                await self._revoke_family(connection, row, caller)
                 raise RefreshTokenError("refresh_token_reused")
             case "ahead":
                 log.error("refresh.ahead", session_id=str(token.session_id), hint="Was a backup restored?")
@@ -188,10 +184,10 @@ class Sessions:
                 raise UnavailableError
         assert_never(verdict)
 
-    async def _revoke_family(self, connection: Connection, row: Any, client: Client) -> None:
+    async def _revoke_family(self, connection: Connection, row: Any, caller: Caller) -> None:
         """Somebody uses a token that was replaced long ago: neither holder can be trusted."""
         log.warning("refresh.reused", session_id=str(row["id"]))
         async with connection.transaction():
             await connection.execute(REVOKE, row["id"], "refresh_reuse")
-            entry = audit.Entry("refresh_reuse", client, row["account_id"], row["id"])
+            entry = audit.Entry("refresh_reuse", caller, row["account_id"], row["id"])
             await audit.record(connection, entry)

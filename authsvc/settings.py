@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from authsvc.master_key import MasterKey
+from authsvc.keys.master import MasterKey
 from chassis.serving import parse_address
 from chassis.settings import SettingsError, key
 

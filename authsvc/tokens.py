@@ -12,7 +12,7 @@ from uuid import UUID
 
 import jwt
 
-from authsvc.keys import KeyRing, SigningKey
+from authsvc.keys.ring import KeyRing, SigningKey
 from chassis.bearer import TOKEN_TYPE, Claims, Verifier
 
 ROLE = "pgrest_auth"  # never another: it is what PostgREST becomes for the bearer

@@ -325,7 +325,7 @@ begin
   if coalesce(claims ->> 'sid', '') !~ uuid_pattern then return 'session'; end if;
   perform from private.session s join private.account a on a.id = s.account_id
     where s.id = (claims ->> 'sid')::uuid and a.id = (claims ->> 'sub')::uuid
-      and s.revoked_at is null and s.expires_at > clock_timestamp() and a.banned_at is null;
+      and private.session_fault(s, a.banned_at, a.password_changed_at) is null;
   if not found then return 'ended'; end if;
   return null;
 end $_$;
@@ -1750,6 +1750,54 @@ COMMENT ON FUNCTION private.ring() IS 'Called by whatever makes a job ready. Rin
 
 
 --
+-- Name: session; Type: TABLE; Schema: private; Owner: -
+--
+
+CREATE TABLE private.session (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    account_id uuid NOT NULL,
+    generation integer DEFAULT 0 NOT NULL,
+    rotated_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    authenticated_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    idle_expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    revoke_reason text,
+    amr text[] DEFAULT '{pwd}'::text[] NOT NULL,
+    aal smallint DEFAULT 1 NOT NULL,
+    ip_prefix inet,
+    user_agent text,
+    CONSTRAINT session_says_why_it_was_revoked CHECK (((revoked_at IS NULL) = (revoke_reason IS NULL))),
+    CONSTRAINT session_user_agent_is_short CHECK ((char_length(user_agent) <= 200))
+)
+WITH (fillfactor='70');
+
+
+--
+-- Name: TABLE session; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON TABLE private.session IS 'One sign-in: a refresh token family. generation counts its rotations.';
+
+
+--
+-- Name: session_fault(private.session, timestamp with time zone, timestamp with time zone); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.session_fault(session private.session, banned_at timestamp with time zone, password_changed_at timestamp with time zone) RETURNS text
+    LANGUAGE sql
+    RETURN CASE WHEN (((session).revoked_at IS NOT NULL) OR (banned_at IS NOT NULL) OR (password_changed_at > (session).authenticated_at)) THEN 'revoked'::text WHEN (clock_timestamp() >= LEAST((session).expires_at, (session).idle_expires_at)) THEN 'expired'::text ELSE NULL::text END;
+
+
+--
+-- Name: FUNCTION session_fault(session private.session, banned_at timestamp with time zone, password_changed_at timestamp with time zone); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.session_fault(session private.session, banned_at timestamp with time zone, password_changed_at timestamp with time zone) IS 'Why a session speaks for its account no more, null if it does; the times are the account''s. The one place that knows: refreshing, listing and ending ask it, and so does every request and stream.';
+
+
+--
 -- Name: step_of(private.model, private.allowance); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1819,7 +1867,7 @@ end $$;
 -- Name: FUNCTION tell_streams(); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.tell_streams() IS 'A session ended or an account was banned: its open streams are to ask the gate again, and close, within the second.';
+COMMENT ON FUNCTION private.tell_streams() IS 'A session ended, an account was banned or got another password: its open streams are to ask the gate again, and close, within the second.';
 
 
 --
@@ -2286,38 +2334,6 @@ CREATE SEQUENCE private.rings
 --
 
 COMMENT ON SEQUENCE private.rings IS 'Counts how often the doorbell was rung: no table, so that inserts need not wait for each other. pg_sequence_last_value is the count, null before the first.';
-
-
---
--- Name: session; Type: TABLE; Schema: private; Owner: -
---
-
-CREATE TABLE private.session (
-    id uuid DEFAULT gen_random_uuid() NOT NULL,
-    account_id uuid NOT NULL,
-    generation integer DEFAULT 0 NOT NULL,
-    rotated_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    authenticated_at timestamp with time zone DEFAULT now() NOT NULL,
-    expires_at timestamp with time zone NOT NULL,
-    idle_expires_at timestamp with time zone NOT NULL,
-    revoked_at timestamp with time zone,
-    revoke_reason text,
-    amr text[] DEFAULT '{pwd}'::text[] NOT NULL,
-    aal smallint DEFAULT 1 NOT NULL,
-    ip_prefix inet,
-    user_agent text,
-    CONSTRAINT session_says_why_it_was_revoked CHECK (((revoked_at IS NULL) = (revoke_reason IS NULL))),
-    CONSTRAINT session_user_agent_is_short CHECK ((char_length(user_agent) <= 200))
-)
-WITH (fillfactor='70');
-
-
---
--- Name: TABLE session; Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON TABLE private.session IS 'One sign-in: a refresh token family. generation counts its rotations.';
 
 
 --
@@ -3078,10 +3094,10 @@ CREATE INDEX slot_worker_id_idx ON private.slot USING btree (worker_id, model_id
 
 
 --
--- Name: account account_ban_is_told; Type: TRIGGER; Schema: private; Owner: -
+-- Name: account account_change_is_told; Type: TRIGGER; Schema: private; Owner: -
 --
 
-CREATE TRIGGER account_ban_is_told AFTER UPDATE OF banned_at ON private.account FOR EACH ROW EXECUTE FUNCTION private.tell_streams();
+CREATE TRIGGER account_change_is_told AFTER UPDATE OF banned_at, password_changed_at ON private.account FOR EACH ROW EXECUTE FUNCTION private.tell_streams();
 
 
 --

@@ -40,7 +40,7 @@ MAY_KNOW = {
     "listener.errors": (),
     "listener.diagnosis": ("listener.errors",),
     "authsvc.errors": ("chassis",),
-    "authsvc.keys": ("authsvc.database", "authsvc.errors", "authsvc.master_key", "chassis"),
+    "authsvc.keys": ("authsvc.keys", "authsvc.database", "authsvc.errors", "chassis"),
 }
 
 # What lies below the first name is imported by what lies below the others, and by nobody else.
@@ -54,7 +54,7 @@ ONLY_KNOWN_TO = {
     "listener.tasks": ("listener.tasks", "listener.attempt", "listener.outcomes"),
     "listener.__main__": (),
     "authsvc.app": ("authsvc.__main__",),
-    "authsvc.endpoints": ("authsvc.app",),
+    "authsvc.endpoints": ("authsvc.endpoints", "authsvc.app"),
     "authsvc.accounts": ("authsvc.app", "authsvc.endpoints"),
     "authsvc.__main__": (),
     "precis.__main__": (),
@@ -177,8 +177,9 @@ def test_every_rule_is_about_something_that_exists() -> None:
     ("listener.lease", "listener.worker"),
     ("listener.worker", "listener.events.hub"), ("listener.worker", "listener.tasks.summarize"),
     ("listener.lease", "listener.__main__"),
-    ("authsvc.tokens", "authsvc.app"), ("authsvc.keys", "authsvc.tokens"),
-    ("authsvc.sessions", "authsvc.endpoints"),
+    ("authsvc.tokens", "authsvc.app"), ("authsvc.keys.ring", "authsvc.tokens"),
+    ("authsvc.accounts", "authsvc.endpoints.bodies"),
+    ("authsvc.sessions", "authsvc.endpoints.bodies"),
     ("authsvc.sessions", "authsvc.accounts"), ("chassis.http", "tests.fix_postgres"), ("precis.up", "tests"),
     ("listener.queue", "tests.sql"),
 ])  # fmt: skip

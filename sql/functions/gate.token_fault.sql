@@ -13,7 +13,7 @@ begin
   if coalesce(claims ->> 'sid', '') !~ uuid_pattern then return 'session'; end if;
   perform from private.session s join private.account a on a.id = s.account_id
     where s.id = (claims ->> 'sid')::uuid and a.id = (claims ->> 'sub')::uuid
-      and s.revoked_at is null and s.expires_at > clock_timestamp() and a.banned_at is null;
+      and private.session_fault(s, a.banned_at, a.password_changed_at) is null;
   if not found then return 'ended'; end if;
   return null;
 end $$;

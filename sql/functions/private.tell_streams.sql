@@ -6,4 +6,4 @@ begin
   return null;
 end $$;
 comment on function private.tell_streams() is
-  'A session ended or an account was banned: its open streams are to ask the gate again, and close, within the second.';
+  'A session ended, an account was banned or got another password: its open streams are to ask the gate again, and close, within the second.';

@@ -74,6 +74,17 @@ alter table private.audit enable row level security;
 grant select, insert on private.audit to authsvc;
 create policy authsvc on private.audit to authsvc using (true) with check (true);
 
+-- functions/private.session_fault.sql
+create or replace function private.session_fault(session private.session, banned_at timestamptz, password_changed_at timestamptz)
+  returns text language sql volatile
+  return case when (session).revoked_at is not null or banned_at is not null
+                or password_changed_at > (session).authenticated_at then 'revoked'
+              when clock_timestamp() >= least((session).expires_at, (session).idle_expires_at) then 'expired' end;
+comment on function private.session_fault(private.session, timestamptz, timestamptz) is
+  'Why a session speaks for its account no more, null if it does; the times are the account''s. The one place that knows: refreshing, listing and ending ask it, and so does every request and stream.';
+alter function private.session_fault(private.session, timestamptz, timestamptz) owner to precis_definer;
+grant execute on function private.session_fault(private.session, timestamptz, timestamptz) to authsvc;
+
 -- functions/gate.token_fault.sql
 create or replace function gate.token_fault(claims jsonb) returns text
   language plpgsql stable security definer set search_path = '' as $$
@@ -90,7 +101,7 @@ begin
   if coalesce(claims ->> 'sid', '') !~ uuid_pattern then return 'session'; end if;
   perform from private.session s join private.account a on a.id = s.account_id
     where s.id = (claims ->> 'sid')::uuid and a.id = (claims ->> 'sub')::uuid
-      and s.revoked_at is null and s.expires_at > clock_timestamp() and a.banned_at is null;
+      and private.session_fault(s, a.banned_at, a.password_changed_at) is null;
   if not found then return 'ended'; end if;
   return null;
 end $$;
@@ -122,6 +133,7 @@ grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth;
 notify pgrst, 'reload schema';
 
 -- migrate:down
-drop function gate.pre_request(), gate.token_fault(jsonb);
+drop function gate.pre_request(), gate.token_fault(jsonb),
+  private.session_fault(private.session, timestamptz, timestamptz);
 drop table private.audit, private.rate_bucket, private.session, private.account;
 notify pgrst, 'reload schema';

@@ -156,7 +156,7 @@ begin
   return null;
 end $$;
 comment on function private.tell_streams() is
-  'A session ended or an account was banned: its open streams are to ask the gate again, and close, within the second.';
+  'A session ended, an account was banned or got another password: its open streams are to ask the gate again, and close, within the second.';
 
 create trigger event_cursor_takes_events_along after delete on private.event_cursor
   referencing old table as before_rows for each statement execute function private.forget_events();
@@ -164,7 +164,7 @@ create trigger account_opens_event_cursor after insert on private.account
   for each row execute function private.open_event_cursor();
 create trigger session_end_is_told after update of revoked_at or delete on private.session
   for each row execute function private.tell_streams();
-create trigger account_ban_is_told after update of banned_at on private.account
+create trigger account_change_is_told after update of banned_at, password_changed_at on private.account
   for each row execute function private.tell_streams();
 
 create view gate.event with (security_invoker = true) as
@@ -180,7 +180,7 @@ notify pgrst, 'reload schema';
 -- migrate:down
 drop view gate.event, gate.event_cursor;
 drop trigger session_end_is_told on private.session;
-drop trigger account_ban_is_told on private.account;
+drop trigger account_change_is_told on private.account;
 drop trigger account_opens_event_cursor on private.account;
 drop table private.event_incarnation, private.event_ticket, private.event, private.event_cursor;
 drop function private.tell_streams(), private.forget_events(), private.open_event_cursor(),

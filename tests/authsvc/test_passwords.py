@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from authsvc.emails import parse
+from authsvc.addresses import parse
 from authsvc.errors import UnacceptablePasswordError
 from authsvc.passwords import common_words, require_acceptable, require_text
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from authsvc.master_key import MasterKey
+from authsvc.keys.master import MasterKey
 from authsvc.refresh import RefreshToken, decode, encode
 from tests.authsvc.fix_service import MASTER_KEY, Service, new_email, running
 from tests.fix_postgres import Database

@@ -7,7 +7,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from authsvc.keys import KeyRing, KeySet, SigningKey
+from authsvc.keys.ring import KeyRing, KeySet, SigningKey
 from authsvc.tokens import Issuer, Subject, sign
 from chassis.http import ApiError
 

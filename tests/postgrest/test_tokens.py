@@ -180,6 +180,8 @@ def test_a_session_ends_at_once(api: Rest) -> None:  # P12
     "update private.account set banned_at = now() where id = %s", "delete from private.account where id = %s",
     "delete from private.session where account_id = %s",
     "update private.session set expires_at = now() where account_id = %s",
+    "update private.session set idle_expires_at = now() where account_id = %s",
+    "update private.account set password_changed_at = now() where id = %s",
 ])  # fmt: skip
 def test_ended_is_ended_however_it_was(what: Any, api: Rest) -> None:  # P11, P12
     ada = api.tokens.person()

@@ -96,6 +96,9 @@ OF_A_PERSON = {
     "cancel(uuid)", "retry(uuid)", "gate.cancel(uuid)", "gate.retry(uuid)", "gate.request_state(text)",
     "gate.allowance()",
 }  # fmt: skip
+OF_AUTHSVC_TO_CALL = {
+    "private.session_fault(private.session,timestamp with time zone,timestamp with time zone)"
+}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +108,7 @@ OF_A_PERSON = {
         ("pgrest_auth", OF_EVERY_CLIENT | OF_A_PERSON),
         ("authenticator", {"gate.pre_config()"}),
         ("listener_events", {"gate.public_keys()"}),
-        ("authsvc", set()),
+        ("authsvc", OF_AUTHSVC_TO_CALL),
     ],
 )
 def test_a_role_calls_these_functions_and_no_other(

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from precis import follow, watch
 
-from authsvc import keys
+from authsvc.keys import ring
 from listener.events import stream
 from listener.tasks import request
 
@@ -70,4 +70,4 @@ def test_the_styles(catalogue: Catalogue) -> None:
 
 
 def test_the_states_of_a_signing_key(catalogue: Catalogue) -> None:
-    assert words(catalogue, "signing_key_state_is_known") == set(get_args(keys.State))
+    assert words(catalogue, "signing_key_state_is_known") == set(get_args(ring.State))

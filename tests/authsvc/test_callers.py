@@ -2,7 +2,7 @@
 
 import pytest
 
-from authsvc.clients import find_address, parse_networks
+from authsvc.callers import find_address, parse_networks
 
 TRUSTED = parse_networks(["10.0.0.0/8", "2001:db8:ffff::/48", "127.0.0.1"])
 

@@ -10,12 +10,12 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
-from authsvc import bodies
 from authsvc.accounts import Accounts
-from authsvc.clients import Client, IPNetwork, identify
-from authsvc.delivery import Browsers, Delivery
+from authsvc.callers import Caller, IPNetwork, identify
+from authsvc.endpoints import bodies
+from authsvc.endpoints.browsers import Browsers, Delivery
 from authsvc.errors import RefreshTokenError
-from authsvc.keys import KeyRing
+from authsvc.keys.ring import KeyRing
 from authsvc.sessions import Session, Sessions
 from authsvc.tokens import Issuer, Subject
 from chassis.http import ApiError, read_json
@@ -53,21 +53,21 @@ class Endpoints:
         """201 with the first session; 409 if there is such an account."""
         given = bodies.Credentials.read(await read_json(request))
         self._require_page(request, given.delivery)
-        session = await self.accounts.register(given, self._client(request))
+        session = await self.accounts.register(given.email, given.password, self._caller(request))
         return self._answer(session, given.delivery, status=201)
 
     async def log_in(self, request: web.Request) -> web.Response:
         """200 with a new session. A cookie that came along is not looked at."""
         given = bodies.Credentials.read(await read_json(request))
         self._require_page(request, given.delivery)
-        session = await self.accounts.log_in(given, self._client(request))
+        session = await self.accounts.log_in(given.email, given.password, self._caller(request))
         return self._answer(session, given.delivery)
 
     async def refresh(self, request: web.Request) -> web.Response:
         """200 with a new pair, delivered the way the old token came."""
         given = bodies.Refresh.read(await read_json(request))
         session = await self.sessions.refresh(
-            self._refresh_token(request, given.refresh_token), self._client(request)
+            self._refresh_token(request, given.refresh_token), self._caller(request)
         )
         return self._answer(session, "cookie" if given.refresh_token is None else "body")
 
@@ -75,7 +75,7 @@ class Endpoints:
         """204; ends this session (local), the account's others, or all of them (global)."""
         given = bodies.Logout.read(await read_json(request))
         session_id = self._session_to_end(request, given.refresh_token)
-        await self.sessions.end(session_id, given.scope, self._client(request))
+        await self.sessions.end(session_id, given.scope, self._caller(request))
         response = web.Response(status=204)
         if self.browsers.has_cookie(request) and given.scope != "others":
             self.browsers.clear_cookie(response)
@@ -115,7 +115,7 @@ class Endpoints:
         if delivery == "cookie":
             self.browsers.require_origin(request)
 
-    def _client(self, request: web.Request) -> Client:
+    def _caller(self, request: web.Request) -> Caller:
         return identify(request, self.trusted_proxies)
 
     def _session_to_end(self, request: web.Request, refresh_token: str | None) -> UUID:

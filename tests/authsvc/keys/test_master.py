@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from authsvc.master_key import MasterKey
+from authsvc.keys.master import MasterKey
 
 
 def test_a_fresh_key_is_accepted_with_and_without_padding() -> None:

@@ -21,7 +21,7 @@ PREFIX_LENGTHS = {4: 32, 6: 64}
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class Caller:
     """`prefix` is what limits count and what is recorded, never the full IPv6 address."""
 
     prefix: str
@@ -32,13 +32,13 @@ def parse_networks(texts: Iterable[str]) -> tuple[IPNetwork, ...]:
     return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
 
 
-def identify(request: web.Request, trusted: tuple[IPNetwork, ...]) -> Client:
-    """The client of this request."""
+def identify(request: web.Request, trusted: tuple[IPNetwork, ...]) -> Caller:
+    """The caller of this request."""
     address = find_address(request.remote, request.headers.getall("X-Forwarded-For", []), trusted)
     prefix = ipaddress.ip_network((address, PREFIX_LENGTHS[address.version]), strict=False)
     # Printable ASCII only: it ends in a table that people look at.
     agent = re.sub(r"[^\x20-\x7e]", "?", request.headers.get(hdrs.USER_AGENT, ""))
-    return Client(str(prefix), agent[:USER_AGENT_MAX])
+    return Caller(str(prefix), agent[:USER_AGENT_MAX])
 
 
 def find_address(peer: str | None, forwarded: list[str], trusted: tuple[IPNetwork, ...]) -> IPAddress:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authsvc.emails import parse
+from authsvc.addresses import parse
 from authsvc.errors import InvalidEmailError
 
 

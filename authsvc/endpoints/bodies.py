@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
-from authsvc.delivery import Delivery
+from authsvc.endpoints.browsers import Delivery
 from authsvc.errors import InvalidBodyError
 from authsvc.sessions import Scope
 

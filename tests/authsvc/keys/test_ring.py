@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from authsvc.errors import StartError
-from authsvc.keys import Activate, Create, Forget, KeyRing, StoredKey, make_jwk, plan, publish_issuer
+from authsvc.keys.ring import Activate, Create, Forget, KeyRing, StoredKey, make_jwk, plan, publish_issuer
 from chassis.database import Connection, connect
 from tests.fix_postgres import Database
 

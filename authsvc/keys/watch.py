@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from authsvc.database import COMMAND_SECONDS, CONNECT_SECONDS
-from authsvc.keys import POLL_SECONDS, KeyRing
+from authsvc.keys.ring import POLL_SECONDS, KeyRing
 from chassis.database import backoff, connect, connection_lost
 
 CHANNEL = "pgrst"  # where PostgREST is told of the same changes
