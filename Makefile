@@ -29,8 +29,9 @@ lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-chaos: $(DEV) ## the queue under fault, MINUTES=30 long, of SEED=...; FAULTS="kill sever" for these alone
-	$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(FAULTS)
+chaos: $(DEV) ## the queue under fault (MINUTES=30 SEED=), then neighbours; FAULTS="kill" or SCENARIOS="log-ins" alone
+	$(if $(SCENARIOS),,$(BIN)/python -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(FAULTS))
+	$(if $(FAULTS),,$(BIN)/python -m tests.neighbour $(SCENARIOS))
 
 bench: $(DEV) ## measure, beside the goals; writes tests/bench/results.json
 	$(BIN)/python -m tests.bench
