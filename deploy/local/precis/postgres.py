@@ -79,11 +79,22 @@ def wheel_binaries() -> Path:
     )
 
 
+def reachable_binaries(folder: Path, user: str | None) -> Path:
+    """The wheel's bin/ folder, or a copy of it in `folder` where the wheel lies out of the user's reach."""
+    binaries = wheel_binaries()
+    if system_user.can_run(user, binaries / "postgres"):
+        return binaries
+    copy = folder / f"postgresql-{_version(binaries)}"
+    if not copy.exists():
+        system_user.copy_within_reach(binaries.parents[2], (INSTALLATION, LIBRARIES), copy)
+    return copy / INSTALLATION / "bin"
+
+
 def prepare(layout: Layout, port: int) -> Cluster:
     """The cluster, ready to be started. Made if it is not there, whole or not at all."""
     user = system_user.choose(layout.cluster)
     folder = _folder(layout, user)
-    cluster = Cluster(folder, _reachable_binaries(folder, user), user, port)
+    cluster = Cluster(folder, reachable_binaries(folder, user), user, port)
     system_user.make_folder(user, cluster.sockets)
     if not (cluster.data / "PG_VERSION").exists():
         _create(cluster)
@@ -135,16 +146,6 @@ def _folder(layout: Layout, user: str | None) -> Path:
     layout.cluster.rmdir()
     layout.cluster.symlink_to(folder)
     return folder
-
-
-def _reachable_binaries(folder: Path, user: str | None) -> Path:
-    binaries = wheel_binaries()
-    if system_user.can_run(user, binaries / "postgres"):
-        return binaries
-    copy = folder / f"postgresql-{_version(binaries)}"
-    if not copy.exists():
-        system_user.copy_within_reach(binaries.parents[2], (INSTALLATION, LIBRARIES), copy)
-    return copy / INSTALLATION / "bin"
 
 
 def _create(cluster: Cluster) -> None:

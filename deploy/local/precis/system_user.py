@@ -19,6 +19,11 @@ def choose(folder: Path) -> str | None:
         return None
     if folder.exists() and folder.stat().st_uid != 0:
         return pwd.getpwuid(folder.stat().st_uid).pw_name
+    return unprivileged()
+
+
+def unprivileged() -> str:
+    """Raises PartFailed if there is nobody."""
     known = {account.pw_name for account in pwd.getpwall()}
     for name in CANDIDATES:
         if name in known:
