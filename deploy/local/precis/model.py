@@ -7,7 +7,9 @@ from typing import Any
 
 import aiohttp
 
-ASK_SECONDS = 2.0
+CONNECT_SECONDS = 2.0
+ASK_SECONDS = 30.0  # a server that is busy loading a model may be slow to say which it has
+PATIENCE = aiohttp.ClientTimeout(total=ASK_SECONDS, sock_connect=CONNECT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +28,25 @@ async def find_ollama(session: aiohttp.ClientSession, hosts: tuple[str, ...]) ->
 
 async def _ask(session: aiohttp.ClientSession, url: str) -> Ollama | None:
     try:
-        async with asyncio.timeout(ASK_SECONDS):
-            tags = await _json(session.get(f"{url}/api/tags"))
-            names = [str(model["name"]) for model in tags.get("models") or ()]
-            writes = await asyncio.gather(*(_writes_text(session, url, name) for name in names))
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError):
+        tags = await _json(session.get(f"{url}/api/tags", timeout=PATIENCE, allow_redirects=False))
+        names = [str(model["name"]) for model in tags.get("models") or ()]
+    except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # nothing there, or something that is no Ollama
+    writes = await asyncio.gather(*(_writes_text(session, url, name) for name in names))
     return Ollama(url, tuple(name for name, able in zip(names, writes, strict=True) if able))
 
 
 async def _writes_text(session: aiohttp.ClientSession, url: str, name: str) -> bool:
     """Models that only embed are no use here. Versions that do not say what a model can do are taken at
-    their word."""
-    shown = await _json(session.post(f"{url}/api/show", json={"model": name}))
-    return "completion" in shown.get("capabilities", ["completion"])
+    their word, and so are servers that are too slow to say it."""
+    show = session.post(f"{url}/api/show", json={"model": name}, timeout=PATIENCE, allow_redirects=False)
+    try:
+        capabilities = (await _json(show)).get("capabilities")
+        return capabilities is None or "completion" in capabilities
+    except TimeoutError:
+        return True
+    except (aiohttp.ClientError, OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 async def _json(call: aiohttp.client._RequestContextManager) -> dict[str, Any]:
