@@ -3,18 +3,23 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+import aiohttp
 import pytest
 from precis import supervisor
 from precis.faults import PartFailed
+from precis.parts import http
 from precis.process import Command
 from precis.state import State
 from precis.supervisor import Part, Readiness, Supervisor, backoff
+
+from tests.fix_postgres import free_port
 
 SERVES = 'echo "$$" > "$1.ready"; trap "echo asked to stop; exit 0" TERM; while :; do sleep 0.01; done'
 DEAF = 'trap "" TERM; echo "$$" > "$1.ready"; while :; do sleep 0.01; done'
@@ -35,6 +40,9 @@ class Heard:
 
     def again(self, name: str) -> None:
         self._add(f"{name} again")
+
+    def hangs(self, name: str) -> None:
+        self._add(f"{name} hangs")
 
     async def until(self, line: str) -> None:
         async with asyncio.timeout(10):
@@ -110,6 +118,74 @@ async def test_a_part_that_ends_without_an_error_is_started_again_too(tmp_path: 
         os.kill(run.pid("a"), signal.SIGTERM)
         await run.heard.until("a again")
         assert "a ended with code 0" in run.heard.lines
+
+
+def engine(port: int, admin: int) -> Command:
+    """A real part, small."""
+    environ = dict(os.environ) | {
+        "PRECIS_ENGINE_LISTEN": f"127.0.0.1:{port}",
+        "PRECIS_ENGINE_ADMIN_LISTEN": f"127.0.0.1:{admin}",
+    }
+    return Command((str(Path(sys.executable).with_name("listener")), "engine"), Path("/tmp"), environ)
+
+
+async def test_a_real_part_that_stands_still_is_killed_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(supervisor, "PROBE_SECONDS", 1.0)  # of a busy machine, four times over
+    monkeypatch.setattr(supervisor, "GRACE_SECONDS", 0.2)  # it cannot even hear that it is to end
+    port, admin = free_port(), free_port()
+    async with aiohttp.ClientSession() as session, running(tmp_path) as run:
+        probe = http(session, f"127.0.0.1:{admin}", "readyz", "")
+        await run.supervisor.start(Part("engine", engine(port, admin), probe))
+        first = run.state.parts[0].pid
+        assert first
+        os.kill(first, signal.SIGSTOP)
+        await run.heard.until("engine again")
+        assert run.heard.lines[1:] == ["engine hangs", "engine was killed by SIGKILL", "engine again"]
+        assert run.state.parts[0].pid != first
+
+
+async def test_a_part_that_answers_that_it_is_not_ready_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "WATCH_SECONDS", 0.001)
+    asked, answers = asyncio.Queue[None](), iter([Readiness(True, "here")])
+
+    async def probe() -> Readiness:
+        asked.put_nowait(None)
+        return next(answers, Readiness(False, "not ready: database"))
+
+    async with running(tmp_path) as run:
+        await run.supervisor.start(replace(run.part("a", SERVES), probe=probe))
+        for _ in range(5 * supervisor.DEAD_PROBES):
+            await asyncio.wait_for(asked.get(), 10)
+        assert run.heard.lines == ["a ready: here"]
+
+
+async def test_a_part_that_comes_back_mute_is_started_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "START_SECONDS", 0.0)
+    mute = Readiness(False, "does not answer", answers=False)
+    answers = iter([Readiness(True, "here"), mute, Readiness(True, "here")])
+
+    async def probe() -> Readiness:
+        return next(answers)
+
+    async with running(tmp_path) as run:
+        await run.supervisor.start(replace(run.part("a", "exec sleep 600"), probe=probe))
+        assert run.state.parts[0].pid
+        os.kill(run.state.parts[0].pid, signal.SIGKILL)
+        await run.heard.until("a again")
+        assert run.heard.lines == [
+            "a ready: here",
+            "a was killed by SIGKILL",
+            "a hangs",
+            "a was killed by SIGTERM",
+            "a again",
+        ]
 
 
 async def test_a_part_that_does_not_start_ends_the_stack_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ def probes(settings: StackSettings, session: aiohttp.ClientSession, superuser_ur
     """For each part the question whether it is ready now."""
     return {
         POSTGRES: lambda: _ask_postgres(superuser_url),
-        POSTGREST: _http(session, settings.postgrest_admin, "ready", settings.postgrest_listen),
-        AUTHSVC: _http(session, settings.authsvc_admin, "readyz", settings.authsvc_listen),
-        WORK: _http(session, settings.work_admin, "readyz", ""),
-        EVENTS: _http(session, settings.events_admin, "readyz", settings.events_listen),
-        ENGINE: _http(session, settings.engine_admin, "readyz", settings.engine_listen),
+        POSTGREST: http(session, settings.postgrest_admin, "ready", settings.postgrest_listen),
+        AUTHSVC: http(session, settings.authsvc_admin, "readyz", settings.authsvc_listen),
+        WORK: http(session, settings.work_admin, "readyz", ""),
+        EVENTS: http(session, settings.events_admin, "readyz", settings.events_listen),
+        ENGINE: http(session, settings.engine_admin, "readyz", settings.engine_listen),
     }
 
 
@@ -53,7 +53,9 @@ def url(address: str) -> str:
     return f"http://{address}"
 
 
-def _http(session: aiohttp.ClientSession, admin: str, path: str, listen: str) -> Probe:
+def http(session: aiohttp.ClientSession, admin: str, path: str, listen: str) -> Probe:
+    """Asks a part at its admin address; ready, it is found where it listens."""
+
     async def ask() -> Readiness:
         try:
             async with session.get(f"{url(admin)}/{path}") as answer:
@@ -61,7 +63,7 @@ def _http(session: aiohttp.ClientSession, admin: str, path: str, listen: str) ->
                     return Readiness(True, url(listen) if listen else "")
                 return Readiness(False, await _why_not(answer))
         except (aiohttp.ClientError, OSError):
-            return Readiness(False, "does not answer")
+            return Readiness(False, "does not answer", answers=False)
 
     return ask
 
@@ -78,6 +80,7 @@ async def _why_not(answer: aiohttp.ClientResponse) -> str:
 
 
 async def _ask_postgres(superuser_url: str) -> Readiness:
+    """Its silence is never taken for its end: it may be recovering, and is not ours to kill."""
     try:
         version = await database.answers(superuser_url)
     except psycopg.OperationalError as error:

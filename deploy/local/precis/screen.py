@@ -37,6 +37,9 @@ class Screen:
     def died(self, name: str, how: str, retry_seconds: float) -> None:
         self._stamped(f"{name} {how}; starting it again in {retry_seconds:g} s", "yellow")
 
+    def hangs(self, name: str) -> None:
+        self._stamped(f"{name} runs and answers nothing; it is ended", "yellow")
+
     def again(self, name: str) -> None:
         self._stamped(f"{name} is ready again", "green")
 

@@ -1,7 +1,8 @@
-"""Keeps parts running: starts each, waits until it is ready, starts it again when it dies, stops all in
-order. Knows a part only as a command and a question whether it is ready."""
+"""Keeps parts running: starts each, waits until it is ready, starts it again when it dies or answers no more,
+stops all in order. Knows a part only as a command and a question whether it is ready."""
 
 import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -17,14 +18,20 @@ PROBE_SECONDS = 3.0
 START_SECONDS = 60.0
 GRACE_SECONDS = 15.0  # the worker hands its work back within work.drain_seconds
 BACKOFF_FIRST_SECONDS, BACKOFF_CAP_SECONDS = 0.5, 30.0
+WATCH_SECONDS = 5.0  # between two questions to a part that is ready
+DEAD_PROBES = 4  # so many in a row without any answer, and a part that still runs is started again
 STEADY_SECONDS = 60.0  # a part that ran so long starts its backoff anew
 TAIL_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
+    """`answers`: something in it still speaks. That it is not ready, as when the database is away, is no
+    reason to start it again."""
+
     ready: bool
     detail: str
+    answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,8 @@ class Report(Protocol):
     def died(self, name: str, how: str, retry_seconds: float) -> None: ...
 
     def again(self, name: str) -> None: ...
+
+    def hangs(self, name: str) -> None: ...
 
 
 class Supervisor:
@@ -107,6 +116,7 @@ class _Keeper:
             process = await self._spawn()
             if await self._becomes_ready(process, began):
                 self._announce(time.monotonic() - began)
+                await self._lives(process)
             self._note_end(await process.wait())
             if self._stopping.is_set():
                 return
@@ -118,15 +128,8 @@ class _Keeper:
 
     async def stop(self) -> None:
         self._stopping.set()
-        if self._process is None or self._process.returncode is not None:
-            return
-        send(self._process.pid, self.part.command.stop_signal)
-        try:
-            async with asyncio.timeout(GRACE_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
+        if self._process is not None and self._process.returncode is None:
+            await self._end(self._process)
 
     def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -141,27 +144,46 @@ class _Keeper:
         return process
 
     async def _becomes_ready(self, process: asyncio.subprocess.Process, began: float) -> bool:
-        """Asks until it is, or its process has ended. Only the first start has a deadline."""
+        """Asks until it is, or its process has ended. The first start has a deadline; a later one must answer
+        something by then."""
         while process.returncode is None:
             readiness = await self._ask()
             self._record.detail = readiness.detail
             if readiness.ready:
                 return True
-            if not self.first_ready.is_set() and time.monotonic() - began > START_SECONDS:
-                raise self._too_slow(readiness.detail)
-            try:
-                async with asyncio.timeout(POLL_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                continue
+            if time.monotonic() - began > START_SECONDS:
+                if not self.first_ready.is_set():
+                    raise self._too_slow(readiness.detail)
+                if not readiness.answers:
+                    await self._give_up(process)
+            await _ends(process, within=POLL_SECONDS)
         return False
+
+    async def _lives(self, process: asyncio.subprocess.Process) -> None:
+        """Returns when it has ended; ends it if it says nothing for too long."""
+        silent = 0
+        while not await _ends(process, within=WATCH_SECONDS) and not self._stopping.is_set():
+            silent = 0 if (await self._ask()).answers else silent + 1
+            if silent >= DEAD_PROBES:
+                await self._give_up(process)
+
+    async def _give_up(self, process: asyncio.subprocess.Process) -> None:
+        self._report.hangs(self.part.name)
+        await self._end(process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Asks it to, and kills it if it does not within its grace."""
+        send(process.pid, self.part.command.stop_signal)
+        if not await _ends(process, within=GRACE_SECONDS):
+            send(process.pid, signal.SIGKILL)
+            await process.wait()
 
     async def _ask(self) -> Readiness:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 return await self.part.probe()
         except TimeoutError:
-            return Readiness(False, "does not answer")
+            return Readiness(False, "does not answer", answers=False)
 
     def _announce(self, seconds: float) -> None:
         self._record.ready = True
@@ -200,6 +222,15 @@ class _Keeper:
             f"{self.part.name} is not ready after {START_SECONDS:.0f} s: {detail}. See {self._log}.",
             lines=last_lines(self._log, TAIL_LINES),
         )
+
+
+async def _ends(process: asyncio.subprocess.Process, *, within: float) -> bool:
+    try:
+        async with asyncio.timeout(within):
+            await process.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def backoff() -> Iterator[float]:
