@@ -5,6 +5,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from chassis.http import application
@@ -16,10 +17,12 @@ from listener.engine.delivery import send
 from listener.engine.faults import Fault, FaultsError, Rule, Script
 from listener.engine.metrics import CALLS
 from listener.engine.records import last_record
-from listener.engine.refusal import Refusal
+from listener.engine.refusal import ENGINE_FAILED, Refusal
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _CLIENT_CLOSED = 499  # only ever logged
+
+log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Reader = Callable[[dict[str, Any]], Call]
@@ -69,6 +72,12 @@ class Engine:
         except Refusal:
             CALLS.labels("refused").inc()
             raise
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            CALLS.labels("failed").inc()
+            log.exception("engine.failed")
+            raise Refusal(500, "the engine has failed at this text", code=ENGINE_FAILED) from error
         if isinstance(made, web.Response):
             return made
         try:
@@ -125,7 +134,8 @@ async def _in_ollamas_shape(request: web.Request, handler: Handler) -> web.Strea
     try:
         return await handler(request)
     except Refusal as refusal:
-        return web.json_response({"error": refusal.message}, status=refusal.status)
+        code = {"code": refusal.code} if refusal.code else {}
+        return web.json_response({"error": refusal.message} | code, status=refusal.status)
     except web.HTTPException as error:
         words = {404: "not found", 405: "method not allowed", 413: "request body too large"}
         message = words.get(error.status, error.reason)

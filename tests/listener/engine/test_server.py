@@ -154,3 +154,16 @@ async def test_a_call_whose_client_has_gone_is_broken_off_and_counted(engine: Sp
             await engine.chat(prompt(long))
     await cancelled(engine, before)
     assert count("cancelled") == before + 1
+
+
+async def test_a_text_that_the_engine_fails_at_is_said_to_be_its_own_fault(
+    engine: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("listener.engine.answers.compose", fail)
+    status, (said,) = await engine.chat()
+    assert (status, said) == (500, {"error": "the engine has failed at this text", "code": "engine_failed"})
+    monkeypatch.undo()
+    assert (await engine.chat())[0] == 200
