@@ -15,12 +15,13 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from listener import outcomes, sources
-from listener.breaker import Verdict, judge
-from listener.errors import NoSeatError, TaskError, TransientError
+from listener.breaker import ANSWERED, UNKNOWN, judge
+from listener.errors import NoSeatError, TaskError, UnreachableError
 from listener.finisher import Finisher
 from listener.outcomes import Again, Done, Failed, HandedBack, Outcome
 from listener.partials import Partials
 from listener.queue import Claimed
+from listener.rulings import rule
 from listener.seats import Seat
 from listener.tasks.request import Emit, Model, Request, Result, Style, Task
 from listener.tasks.shorten import shorten
@@ -107,16 +108,16 @@ class Attempt:
 
     async def _outcome(self) -> Outcome | None:
         """None if nothing is ours to write."""
-        verdict: Verdict = "unknown"
+        finding = UNKNOWN
         try:
             if self._stopped is None:
                 result = await self._work()
-                verdict = "answered" if result.engine.get("calls") else "unknown"
+                finding = ANSWERED if result.engine.get("calls") else UNKNOWN
                 return Done(result)
         except NoSeatError:
             return HandedBack()
         except TaskError as error:
-            verdict = judge(error)
+            finding = judge(error)
             return self._decide(error)
         except asyncio.CancelledError:
             if self._stopped is None or self._task is None:
@@ -124,10 +125,9 @@ class Attempt:
             self._task.uncancel()
         except Exception:
             log.exception("request.internal_error", request=str(self.claimed.request_id))
-            message = "Something went wrong on the server; it is tried again by itself."
-            return self._decide(TransientError("internal", message))
+            return self._decide(rule("internal"))
         finally:
-            self.seat.leave(verdict)
+            self.seat.leave(finding)
         return None if self._stopped == "lost" else HandedBack()
 
     async def _work(self) -> Result:
@@ -137,11 +137,10 @@ class Attempt:
                 request = request_of(self.claimed, await sources.load(self.claimed))
                 return await run_task(request, model=self.seat, emit=emit)
         except TimeoutError as error:
-            message = "The model did not come to an end in time; it is tried again by itself."
-            raise TransientError("deadline_exceeded", message) from error
+            raise rule("deadline_exceeded") from error
 
     def _decide(self, error: TaskError) -> Outcome:
-        if error.code in ("model_unreachable", "model_not_found"):
+        if isinstance(error, UnreachableError) or error.code == "model_not_found":
             self.seat.suspect()
         return outcomes.decide(
             error,

@@ -1,9 +1,10 @@
-"""Why an attempt at a request ended, as a stable code for machines and a sentence for people.
+"""Why an attempt at a request ended, as a stable code for machines and a sentence for people. What each code
+means for the request and for the model server stands in listener/rulings.py.
 
 ListenerError
 └── TaskError              an attempt ended without a result: code, message
     ├── TransientError     may pass: tried again, and counted as an attempt
-    │   └── UnreachableError   nobody answers at the model server's address
+    │   └── UnreachableError   the model server takes no calls at its address
     ├── NoSeatError        there is no slot for it here after all: handed back, not counted
     ├── CapacityError      the model server is busy: tried again, not counted
     └── PermanentError     will not pass: the request has failed
@@ -28,11 +29,15 @@ class TransientError(TaskError):
 
 
 class UnreachableError(TransientError):
-    """The model server does not take connections: no use in asking it again before it answers a look."""
+    """The model server takes no calls at its address: no use in asking it before it answers a look."""
 
 
 class CapacityError(TaskError):
-    """The model server works, but has too much to do."""
+    """The model server works, but has too much to do: for so many seconds, if it has said so."""
+
+    def __init__(self, code: str, message: str, *, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(code, message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class NoSeatError(TaskError):

@@ -1,12 +1,12 @@
 """Which model servers answer and what they serve: asks each again and again, records it, keeps the models at
-hand. Leaves alone for a while those whose calls fail.
+hand. Leaves alone for a while those whose calls fail. Whatever one server says harms no other.
 
-Knows the servers' listing, and of their chats only how they went.
+Knows of the servers' chats only how they went.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,16 +16,21 @@ import structlog
 from prometheus_client import Gauge
 
 from listener import diagnosis, registry
-from listener.breaker import Breaker, State, Verdict
+from listener.breaker import Breaker, Caller, Finding, State
 from listener.lines import passing
-from listener.model import Model, Patience, Server
-from listener.queue import Claimant
+from listener.listing import Listed, ListingError, read_listed, read_tags, read_version
+from listener.model import Model, Patience
+from listener.queue import Claimant, Connection
 from listener.registry import Served
+from listener.server import Server
 
 LOOK_SECONDS = 15.0
 LOOK_AGAIN_SECONDS = 1.0  # at a server that did not answer, or a database that did not
 SEEN_SECONDS = 30.0
+SETTLED_SECONDS = 90.0
 ANSWER_SECONDS = 10.0
+FAULTS_TOLD = 5
+MOST_NAMES = 4096  # each is a row and a sequence in the database
 
 UP = Gauge("precis_host_up", "1 while the model server answers.", ["host"])
 BREAKER = Gauge(
@@ -36,17 +41,8 @@ LEVELS: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 log = structlog.get_logger()
 
 # What a server says of its models: enough of it to notice a change.
-Listing = Mapping[str, "Listed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A model as a server lists it."""
-
-    digest: str
-    family: str
-    context_tokens: int
-    capabilities: tuple[str, ...]
+Listing = Mapping[str, Listed]
+Faults = Sequence[str]  # what of a listing cannot be used, and why
 
 
 @dataclass(slots=True)
@@ -61,6 +57,9 @@ class Host:
     suspected: asyncio.Event = field(default_factory=asyncio.Event)
     breaker: Breaker = field(default_factory=Breaker)
     up: bool | None = None
+    names: set[str] = field(default_factory=set)  # of all models that it has ever listed
+    faults: Faults = ()
+    reason: str = ""  # why it cannot be used
     seen_at: float = float("-inf")
 
 
@@ -69,7 +68,7 @@ class Visit:
     """One use of a host: the model there, and the ways to tell of it."""
 
     model: Model
-    ended: Callable[[Verdict], None]  # once, whatever happens
+    ended: Callable[[Finding], None]  # once, whatever happens
     suspect: Callable[[], None]  # nobody was there, or not the model
 
 
@@ -130,14 +129,19 @@ class Hosts:
         """The model on one of `serving`."""
         return next(host.served[model_id] for host in self._hosts if host.id == host_id)
 
-    def visit(self, host_id: int, model_id: int) -> Visit | None:
+    def prefers_another(self, model_id: int, caller: Caller) -> bool:
+        """Whether all that can be called is on trial, and somebody else's request would be a better trial."""
+        hosts = list(self._admitting(model_id))
+        return bool(hosts) and all(host.breaker.prefers_another(caller) for host in hosts)
+
+    def visit(self, host_id: int, model_id: int, caller: Caller) -> Visit | None:
         """The model there, for one attempt; None if it has just gone, or must not be called."""
         for host in self._admitting(model_id):
             if host.id == host_id:
                 turn = host.breaker.begin()
                 return Visit(
                     host.served[model_id],
-                    ended=partial(self._ended, host, turn),
+                    ended=partial(self._ended, host, turn, caller),
                     suspect=partial(self._suspect, host),
                 )
         return None
@@ -159,11 +163,11 @@ class Hosts:
         host.suspected.set()
         self._changed()
 
-    def _ended(self, host: Host, turn: int, verdict: Verdict) -> None:
+    def _ended(self, host: Host, turn: int, caller: Caller, finding: Finding) -> None:
         before = host.breaker.state, host.breaker.admits
-        seconds = host.breaker.end(turn, verdict)
+        seconds = host.breaker.end(turn, caller, finding)
         if seconds is not None:
-            log.warning("breaker.opened", host=host.url, verdict=verdict, seconds=round(seconds, 2))
+            log.warning("breaker.opened", host=host.url, verdict=finding.verdict, seconds=round(seconds, 2))
             asyncio.get_running_loop().call_later(seconds, self._half_open, host, host.breaker.turn)
         elif before[0] != host.breaker.state:
             log.info("breaker.closed", host=host.url)
@@ -187,39 +191,60 @@ class Hosts:
             self._show(host)
             while True:
                 host.suspected.clear()
-                settled = await self._look(host)
+                pause = await self._look(host)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS if settled else LOOK_AGAIN_SECONDS):
+                    async with asyncio.timeout(pause):
                         await host.suspected.wait()
 
-    async def _look(self, host: Host) -> bool:
+    async def forget_others(self, urls: Sequence[str]) -> None:
+        """See to it, for ever, that nothing stays on offer where nobody looks any more. `urls` are all that
+        are watched here. After an outage of the database others are given the time to say what they see."""
+        calm = 0
+        while True:
+            settled = calm * SEEN_SECONDS >= SETTLED_SECONDS
+            calm = calm + 1 if await self._note(self._forget_others(urls, settled=settled)) else 0
+            await asyncio.sleep(SEEN_SECONDS)
+
+    async def _look(self, host: Host) -> float:
+        """One look; how many seconds until the next."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                listing, version = await self._list(host), await _version(host.server)
+            listing, faults = await self._list(host)
+            version = read_version(await self._fetch(host, "GET", "/api/version"))
+        except (ListingError, diagnosis.UnreadableError, diagnosis.OversizeError) as error:
+            await self._note(self._miss(host, diagnosis.reason(error)))
+            return LOOK_SECONDS  # it will say so again
         except (TimeoutError, *diagnosis.CLIENT_ERRORS) as error:
-            await self._note(self._miss(host, f"{type(error).__name__}: {error}"))
-            return False
-        return await self._note(self._see(host, listing, version))
+            await self._note(self._miss(host, diagnosis.reason(error)))
+            return max(LOOK_AGAIN_SECONDS, diagnosis.retry_after(error))
+        self._complain(host, faults)
+        return LOOK_SECONDS if await self._note(self._see(host, listing, version)) else LOOK_AGAIN_SECONDS
+
+    async def _fetch(
+        self, host: Host, method: str, path: str, body: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await host.server.fetch(method, path, body)
+
+    def _complain(self, host: Host, faults: Faults) -> None:
+        if faults and faults != host.faults:
+            log.warning("host.lists_nonsense", host=host.url, faults=faults[:FAULTS_TOLD], count=len(faults))
+        host.faults = faults
 
     async def _note(self, recording: Awaitable[None]) -> bool:
-        """Let it be recorded; if the database is away, that is not the model server's fault."""
+        """Let it be recorded; if the database is away, that is not the model server's fault. Whatever else is
+        wrong ends here too: one server's oddities must not end the watch of the others."""
         try:
             await recording
         except Exception as error:
             # Two listeners that choose a default at one moment: the unique index lets one through.
-            if not passing(error) and not isinstance(error, asyncpg.UniqueViolationError):
-                raise
-            log.warning("host.not_recorded", error=f"{type(error).__name__}: {error}")
+            known = passing(error) or isinstance(error, asyncpg.UniqueViolationError)
+            log.warning("host.not_recorded", error=f"{type(error).__name__}: {error}", exc_info=not known)
             return False
         return True
 
     async def _see(self, host: Host, listing: Listing, version: str) -> None:
         now = asyncio.get_running_loop().time()
-        if host.up and listing == host.listing:
-            if now - host.seen_at >= SEEN_SECONDS:
-                async with self._pool.acquire() as connection:
-                    await registry.see_host(connection, host.id)
-                host.seen_at = now
+        if host.up and listing == host.listing and await self._is_recorded(host, now):
             return
         served = await self._record(host, listing, version)
         if not host.up:  # it was away: what its calls have shown is of another life
@@ -230,6 +255,15 @@ class Hosts:
         UP.labels(host.url).set(1)
         log.info("host.answers", host=host.url, version=version, models=sorted(listing))
         self._changed()
+
+    async def _is_recorded(self, host: Host, now: float) -> bool:
+        """Say that it still answers, if it is time to. It is forgotten if nobody could say so for long."""
+        if now - host.seen_at < SEEN_SECONDS:
+            return True
+        async with self._pool.acquire() as connection:
+            recorded = await registry.see_host(connection, host.id)
+        host.seen_at = now
+        return recorded == len(host.listing)
 
     async def _record(self, host: Host, listing: Listing, version: str) -> list[Served]:
         async with self._pool.acquire() as connection, connection.transaction():
@@ -247,14 +281,17 @@ class Hosts:
             ]
             slots = self._wishes.slots_per_model
             await registry.put_host_models(connection, host.id, served, slots_per_model=slots)
-            if default := await registry.choose_default(connection, self._wishes.default_model):
-                log.info("model.is_default", model=default)
+            await self._choose_default(connection)
         return served
 
+    async def _choose_default(self, connection: Connection) -> None:
+        if default := await registry.choose_default(connection, self._wishes.default_model):
+            log.info("model.is_default", model=default)
+
     async def _miss(self, host: Host, reason: str) -> None:
-        if host.up is not False:
-            log.warning("host.does_not_answer", host=host.url, reason=reason)
-        was_up, host.up, host.served, host.listing = host.up, False, {}, {}
+        if host.up is not False or host.reason != reason:
+            log.warning("host.cannot_be_used", host=host.url, reason=reason)
+        was_up, host.up, host.reason, host.served, host.listing = host.up, False, reason, {}, {}
         UP.labels(host.url).set(0)
         if was_up:
             self._changed()
@@ -262,20 +299,44 @@ class Hosts:
             async with self._pool.acquire() as connection:
                 await registry.miss_host(connection, host.id, self._claimant())
 
-    async def _list(self, host: Host) -> Listing:
-        """What can be used there. Asks for details only of what is new."""
-        listing = {}
-        for model in (await host.server.fetch("GET", "/api/tags")).get("models") or []:
-            name, digest = str(model.get("name") or model.get("model") or ""), str(model.get("digest") or "")
-            if not name or model.get("remote_host"):  # runs elsewhere: texts would leave the house
-                continue
+    async def _forget_others(self, urls: Sequence[str], *, settled: bool) -> None:
+        async with self._pool.acquire() as connection:
+            await registry.hide_others(connection, urls, self._claimant())
+            if settled and (hosts := await registry.forget_others(connection, urls, self._claimant())):
+                log.warning("host.forgotten", hosts=hosts)
+                await self._choose_default(connection)
+
+    async def _list(self, host: Host) -> tuple[Listing, Faults]:
+        """What can be used there, and what cannot. Asks for details only of what is new."""
+        tags = read_tags(await self._fetch(host, "GET", "/api/tags"))
+        names = host.names | tags.digests.keys()
+        if len(names) > MOST_NAMES:
+            raise ListingError("it lists ever new models")
+        host.names = names
+        listing, faults = {}, list(tags.faults)
+        for name, digest in tags.digests.items():
             known = host.listing.get(name)
             if known is None or known.digest != digest:
-                shown = await host.server.fetch("POST", "/api/show", {"model": name})
-                known = read_listed(digest, shown, context_tokens=self._wishes.context_tokens)
+                try:
+                    known = await self._ask_of(host, name, digest)
+                except ListingError as error:
+                    faults.append(f"{diagnosis.told(name)}: {error}")
+                    known = None
             if known is not None:
                 listing[name] = known
-        return listing
+        return listing, faults
+
+    async def _ask_of(self, host: Host, name: str, digest: str) -> Listed | None:
+        """Raises ListingError for what is wrong with this model alone."""
+        try:
+            shown = await self._fetch(host, "POST", "/api/show", {"model": name})
+        except (diagnosis.UnreadableError, diagnosis.OversizeError) as error:
+            raise ListingError(diagnosis.reason(error)) from error
+        except diagnosis.AnswerError as error:
+            if error.status not in (400, 404, 500):
+                raise
+            raise ListingError(diagnosis.reason(error)) from error
+        return read_listed(digest, shown, context_tokens=self._wishes.context_tokens)
 
     def _model(self, host: Host, model: Served) -> Model:
         known = host.served.get(model.model_id)
@@ -291,22 +352,3 @@ class Hosts:
             patience=self._wishes.patience,
             keep_alive=self._wishes.keep_alive,
         )
-
-
-def read_listed(digest: str, shown: Mapping[str, Any], *, context_tokens: int) -> Listed | None:
-    """A model from /api/show, None if it cannot write text. `context_tokens` bounds what is asked of a
-    language model; the extractive engine has no memory to fill."""
-    capabilities = tuple(sorted(map(str, shown.get("capabilities") or ())))
-    if shown.get("remote_host") or (capabilities and "completion" not in capabilities):
-        return None
-    info = shown.get("model_info") or {}
-    trained = info.get(f"{info.get('general.architecture')}.context_length")
-    family = str((shown.get("details") or {}).get("family") or info.get("general.architecture") or "")
-    context = trained if isinstance(trained, int) and trained > 0 else context_tokens
-    if family != "extractive":
-        context = min(context, context_tokens)
-    return Listed(digest, family, context, capabilities)
-
-
-async def _version(server: Server) -> str:
-    return str((await server.fetch("GET", "/api/version")).get("version") or "")

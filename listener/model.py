@@ -1,35 +1,34 @@
-"""One model on one model server, through the `ollama` package: a streaming chat, its every ending classed.
+"""One model on one model server: a streaming chat, its every ending classed.
 
 Knows no task and no queue. There is one code path for Ollama and for the built-in engine.
 """
 
 import asyncio
 import contextlib
-import math
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Literal, Self, cast
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
-import httpx
-import ollama
+import structlog
 from prometheus_client import Counter, Histogram
 
 from listener import diagnosis
-from listener.errors import CapacityError, TaskError, TransientError
-from listener.text.tokens import Script, estimate_tokens, script_of
+from listener.calibration import Calibration, Prompt, read_prompt
+from listener.errors import CapacityError, TaskError, UnreachableError
+from listener.rulings import rule
+from listener.server import Record, Server
+from listener.text.tokens import estimate_tokens
 
-CONNECT_SECONDS = 5.0
-WRITE_SECONDS = 60.0
 END_SECONDS = 1.0  # after the last record, for the stream's own end, so that the connection can be used again
-NANOSECONDS = 1e9
 TEMPERATURE = 0.2
 NEAR_TOKENS = 8
 CUT_SHARE = 0.7
-RATIOS_KEPT = 20
-MESSAGE_TOKENS = 12  # what a server's template adds around each message
+BYTES_PER_TOKEN = 4
+LONGEST = 4  # an answer may be so many times as long as was asked for
+LEAST_ANSWER_BYTES = 64 * 1024  # and may always have so much
+LONG_CHARACTERS = 50_000  # a prompt of more is measured beside the loop
+MOST_COUNTED = 10_000_000  # tokens of an answer: more is nonsense
 
 CALLS = Counter("precis_model_calls_total", "Model calls, by how they ended.", ["model", "outcome"])
 FIRST_TOKEN = Histogram(
@@ -39,6 +38,8 @@ FIRST_TOKEN = Histogram(
     buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300),
 )
 TOKENS = Counter("precis_model_tokens_total", "Tokens, as the model server counts them.", ["model", "kind"])
+
+log = structlog.get_logger()
 
 Message = Mapping[str, str]
 Hear = Callable[[str], None]
@@ -64,40 +65,6 @@ class Patience:
     idle_seconds: float
 
 
-class Server(ollama.AsyncClient):
-    """The HTTP interface of one server. `chat()` of the package cannot send `truncate`, hence this."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(
-            url,
-            timeout=httpx.Timeout(connect=CONNECT_SECONDS, read=None, write=WRITE_SECONDS, pool=None),
-            trust_env=False,  # HTTP_PROXY would capture even loopback
-        )
-        # The package reads OLLAMA_API_KEY and would send it to any host.
-        self._client.headers.pop("authorization", None)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.aclose()
-
-    async def fetch(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A JSON answer. Raises diagnosis.CLIENT_ERRORS."""
-        response = await self._request_raw(method, path, json=body)  # type: ignore[no-untyped-call]
-        answer = response.json()
-        if not isinstance(answer, dict):
-            raise ollama.ResponseError("the answer is no JSON object")
-        return answer
-
-    async def stream_chat(self, body: Mapping[str, Any]) -> AsyncGenerator[ollama.ChatResponse, None]:
-        """The records of a chat. Nothing is sent before the first is asked for."""
-        stream = await self._request(ollama.ChatResponse, "POST", "/api/chat", json=body, stream=True)
-        return cast("AsyncGenerator[ollama.ChatResponse, None]", stream)
-
-
 @dataclass(slots=True)
 class Model:
     """A model as one server serves it. `context_tokens` is one number per model: another would reload it."""
@@ -111,7 +78,7 @@ class Model:
     patience: Patience
     keep_alive: str | int
     refusals: int = 0  # how often in a row the server was too busy
-    _ratios: dict[Script, deque[float]] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
 
     @property
     def thinks(self) -> bool:
@@ -119,9 +86,9 @@ class Model:
         return "thinking" in self.capabilities
 
     def estimate(self, text: str) -> int:
-        """Tokens of a text for this model, rather too many: never below what its own counts have shown."""
-        seen: float = max((1.0, *self._ratios.get(script_of(text), ())))
-        return math.ceil(estimate_tokens(text) * seen)
+        """Tokens of a text, rather too many: by the text alone, since what other answers have taught must not
+        make it too long."""
+        return estimate_tokens(text)
 
     async def chat(self, messages: Sequence[Message], *, answer_tokens: int, hear: Hear) -> Answer:
         """Ask, and let each piece of text be heard as it comes. What `hear` raises ends the call, and passes.
@@ -131,7 +98,7 @@ class Model:
         outcome = "cancelled"
         try:
             answer = await self._ask(messages, answer_tokens, hear)
-            self._weigh(messages, answer, answer_tokens)
+            answer = self._weigh(await _read_prompt(messages), answer)
             outcome, self.refusals = "ok", 0
         except TaskError as error:
             outcome = error.code
@@ -140,13 +107,17 @@ class Model:
             fault = diagnosis.diagnose(error)
             outcome = fault.code
             self.refusals += isinstance(fault, CapacityError)
+            if isinstance(fault, UnreachableError):  # else the words may be of the text
+                log.warning("model.unreachable", model=self.name, reason=diagnosis.reason(error))
             raise fault from error
         finally:
             CALLS.labels(self.name, outcome).inc()
         return answer
 
     async def _ask(self, messages: Sequence[Message], answer_tokens: int, hear: Hear) -> Answer:
-        stream = await self.server.stream_chat(self._body(messages, answer_tokens))
+        stream = self.server.stream_chat(
+            self._body(messages, answer_tokens), most_bytes=most_answer_bytes(answer_tokens)
+        )
         async with contextlib.aclosing(stream):  # a mere `break` would leave the call running
             return await _Reading(self.patience, hear).read(stream)
 
@@ -166,20 +137,35 @@ class Model:
         }
         return body | {"think": False} if self.thinks else body
 
-    def _weigh(self, messages: Sequence[Message], answer: Answer, answer_tokens: int) -> None:
-        """Learn from the server's count of the prompt; raise if it shows that a part was dropped."""
+    def _weigh(self, prompt: Prompt, answer: Answer) -> Answer:
+        """Learn from the server's counts; raise if they show that a part of the prompt was dropped. A count
+        that cannot be true is none."""
+        counted = answer.prompt_tokens if prompt.allows(answer.prompt_tokens) else 0
+        said = answer.output_tokens if 0 < answer.output_tokens <= MOST_COUNTED else 0
         FIRST_TOKEN.labels(self.name).observe(answer.first_token_seconds)
-        TOKENS.labels(self.name, "prompt").inc(answer.prompt_tokens)
-        TOKENS.labels(self.name, "output").inc(answer.output_tokens)
-        text = "\n".join(message["content"] for message in messages)
-        plain = estimate_tokens(text) + MESSAGE_TOKENS * len(messages)
-        ratios = self._ratios.setdefault(script_of(text), deque(maxlen=RATIOS_KEPT))
-        ratios.append(answer.prompt_tokens / max(1, plain))
-        if is_cut(answer.prompt_tokens, estimate=plain, context=self.context_tokens):
-            raise diagnosis.cut_off()
+        TOKENS.labels(self.name, "prompt").inc(counted)
+        TOKENS.labels(self.name, "output").inc(said)
+        # Of the ratio only what lowers the estimate: others' answers must not make a whole prompt look cut.
+        expected = prompt.estimate * min(1.0, self.calibration.ratio(prompt.script))
+        if is_cut(counted, estimate=expected, context=self.context_tokens):
+            raise rule("input_too_long")
+        self.calibration.learn(prompt, counted)
+        return replace(answer, prompt_tokens=counted, output_tokens=said)
 
 
-def is_cut(prompt_tokens: int, *, estimate: int, context: int) -> bool:
+async def _read_prompt(messages: Sequence[Message]) -> Prompt:
+    """Beside the loop if it is long."""
+    if sum(len(message["content"]) for message in messages) < LONG_CHARACTERS:
+        return read_prompt(messages)
+    return await asyncio.to_thread(read_prompt, messages)
+
+
+def most_answer_bytes(answer_tokens: int) -> int:
+    """How long an answer may get, in bytes of UTF-8, when so many tokens were asked for."""
+    return max(LEAST_ANSWER_BYTES, LONGEST * BYTES_PER_TOKEN * answer_tokens)
+
+
+def is_cut(prompt_tokens: int, *, estimate: float, context: int) -> bool:
     """Whether the count betrays that the server dropped the beginning of the prompt without a word.
 
     A full window: our budgets leave room for the answer, so no whole prompt fills it (servers before 0.31 cut
@@ -200,51 +186,42 @@ class _Reading:
     first_token_seconds: float | None = None
     parts: list[str] = field(default_factory=list)
 
-    async def read(self, stream: AsyncGenerator[ollama.ChatResponse, None]) -> Answer:
+    async def read(self, stream: AsyncGenerator[Record, None]) -> Answer:
         while (record := await self._next(stream)) is not None:
             if self.first_token_seconds is None:
                 self.first_token_seconds = time.monotonic() - self.started
-            if text := storable(record.message.content or ""):
-                self.parts.append(text)
-                self.hear(text)
+            if record.text:
+                self.parts.append(record.text)
+                self.hear(record.text)
             if record.done:
                 await _exhaust(stream)
                 return self._conclude(record)
-        raise TransientError(
-            "answer_incomplete", f"The model server ended its answer in the middle. {diagnosis.TRY_LATER}"
-        )
+        raise rule("answer_incomplete")
 
-    async def _next(self, stream: AsyncGenerator[ollama.ChatResponse, None]) -> ollama.ChatResponse | None:
+    async def _next(self, stream: AsyncGenerator[Record, None]) -> Record | None:
         first = self.first_token_seconds is None
         wait = self.patience.first_token_seconds if first else self.patience.idle_seconds
         try:
             async with asyncio.timeout(wait):
                 return await anext(stream, None)
         except TimeoutError as error:
-            code = "model_timeout" if first else "model_stalled"
-            message = "did not begin to answer in time" if first else "stopped in the middle of its answer"
-            raise TransientError(code, f"The model {message}. {diagnosis.TRY_LATER}") from error
+            raise rule("model_timeout" if first else "model_stalled") from error
 
-    def _conclude(self, last: ollama.ChatResponse) -> Answer:
+    def _conclude(self, last: Record) -> Answer:
         text = "".join(self.parts)
         if not text.strip():
-            raise TransientError("answer_empty", f"The model answered with nothing. {diagnosis.TRY_LATER}")
+            raise rule("answer_empty")
         return Answer(
             text=text,
-            cut=last.done_reason == "length",
-            prompt_tokens=last.prompt_eval_count or 0,
-            output_tokens=last.eval_count or 0,
+            cut=last.reason == "length",
+            prompt_tokens=last.prompt_tokens,
+            output_tokens=last.output_tokens,
             first_token_seconds=self.first_token_seconds or 0.0,
             seconds=time.monotonic() - self.started,
         )
 
 
-async def _exhaust(stream: AsyncGenerator[ollama.ChatResponse, None]) -> None:
+async def _exhaust(stream: AsyncGenerator[Record, None]) -> None:
     with contextlib.suppress(TimeoutError, *diagnosis.CLIENT_ERRORS):
         async with asyncio.timeout(END_SECONDS):
             await anext(stream, None)
-
-
-def storable(text: str) -> str:
-    """What Postgres can store of a text: no NUL, no lone surrogate."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")

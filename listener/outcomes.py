@@ -72,7 +72,8 @@ def decide(
     """What becomes of a job whose attempt ended in `error`: `attempts` with this one, `refusals` in a row of
     its host, `tried_seconds` since its first claim.
 
-    Full jitter: random between 0 and min(60 s, 1 s * 2^n), and no further than the end of the budget.
+    Full jitter: random between 0 and min(60 s, 1 s * 2^n), not before a busy server wants to be asked again,
+    and no further than the end of the budget.
     """
     if isinstance(error, PermanentError):
         return Failed(error.code, error.message)
@@ -80,7 +81,8 @@ def decide(
     if left_seconds <= 0:
         return _give_up(error, f"for {spoken(tried_seconds)}")
     if isinstance(error, CapacityError):
-        return Again(error.code, error.message, min(jitter(refusals), left_seconds), counted=False)
+        seconds = max(jitter(refusals), error.retry_after_seconds)
+        return Again(error.code, error.message, min(seconds, left_seconds), counted=False)
     if attempts >= max_attempts:
         return _give_up(error, f"{attempts} times")
     return Again(error.code, error.message, min(jitter(attempts), left_seconds), counted=True)

@@ -62,7 +62,7 @@ select t.id as job_id, t.epoch, t.worker_id, t.attempts, t.model_id, t.reached,
   from took t
  cross join lateral (
    select r.id as request_id, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style,
-          r.language
+          r.language, r.owner
      from private.request r where r.id = t.request_id limit 1) r
  where (select count(setval(m.clock, x.reached))  -- asked for, or the clocks would not move
           from private.model m
@@ -225,6 +225,7 @@ class Claimed(NamedTuple):
     target_ratio: float | None
     style: str
     language: str | None
+    owner: UUID
 
     @property
     def claim(self) -> Claim:

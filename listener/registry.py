@@ -11,6 +11,7 @@ from listener.queue import Claimant, Connection
 from listener.upkeep import LEASE_SECONDS, VANISHED_SECONDS
 
 UNSEEN_SECONDS = 90.0  # workers record a host each 30 s while they reach it
+FORGOTTEN_SECONDS = 3600.0  # a host may be down for as long, if others may have it in their settings
 
 # $1 name, $2 version, $3 seconds of lease.
 REGISTER: LiteralString = """
@@ -142,10 +143,13 @@ delete from private.slot s
    and (s.n > $7 or s.model_id not in (select g.model_id from given g))
 """
 
-# $1 host. It answers as before.
+# $1 host. It answers as before; how many models of it are on record.
 SEE_HOST: LiteralString = """
-with seen as (update private.host h set seen_at = clock_timestamp() where h.id = $1)
-update private.host_model h set seen_at = clock_timestamp(), available = true where h.host_id = $1
+with seen as (update private.host h set seen_at = clock_timestamp() where h.id = $1),
+offered as (
+  update private.host_model h set seen_at = clock_timestamp(), available = true where h.host_id = $1
+  returning h.model_id)
+select count(*) from offered
 """
 
 # $1 host, $2 worker, $3 seconds. Nobody else reaches it either, as far as can be told.
@@ -154,6 +158,38 @@ update private.host_model h set available = false
  where h.host_id = $1 and h.available
    and (h.seen_at < clock_timestamp() - make_interval(secs => $3)
         or not exists (select from private.worker w where w.id <> $2 and w.lease_until > clock_timestamp()))
+"""
+
+# $1 urls, $2 worker, $3 seconds. Where we do not look, and nobody else has looked for so long, nothing is on
+# offer.
+HIDE_OTHERS: LiteralString = """
+update private.host_model h set available = false
+  from private.host o
+ where o.id = h.host_id and h.available and o.url <> all ($1)
+   and (h.seen_at < clock_timestamp() - make_interval(secs => $3)
+        or not exists (select from private.worker w where w.id <> $2 and w.lease_until > clock_timestamp()))
+"""
+
+# $1 urls, $2 worker, $3 seconds, and $4 while there are other workers. Hosts that nobody has seen for so
+# long: they were taken out of the settings. Their models can no longer be the default, nor their slots be
+# counted. Should a listener see one again, it records it anew.
+FORGET_OTHERS: LiteralString = """
+with alone as materialized (
+  select not exists (select from private.worker w
+                      where w.id <> $2 and w.lease_until > clock_timestamp()) as yes),
+gone as materialized (
+  select o.id, o.url from private.host o
+   where o.url <> all ($1)
+     and not exists (select from private.host_model h cross join alone a
+                      where h.host_id = o.id
+                        and h.seen_at >= clock_timestamp() - make_interval(
+                              secs => case when a.yes then $3::float8 else $4 end))),
+dropped as (
+  delete from private.host_model h
+   where h.host_id = any (array(select g.id from gone g)) returning h.host_id),
+closed as (
+  delete from private.slot s where s.worker_id is null and s.host_id = any (array(select g.id from gone g)))
+select g.url from gone g where g.id in (select d.host_id from dropped d)
 """
 
 # $1 the configured default or ''. Without one: not the extractive engine while there is a language model;
@@ -321,14 +357,27 @@ async def put_host_models(
     )
 
 
-async def see_host(connection: Connection, host_id: int) -> None:
-    """The host still answers as recorded."""
-    await connection.execute(SEE_HOST, host_id)
+async def see_host(connection: Connection, host_id: int) -> int:
+    """The host still answers as recorded; how many of its models are."""
+    return int(await connection.fetchval(SEE_HOST, host_id))
 
 
 async def miss_host(connection: Connection, host_id: int, claimant: Claimant) -> None:
     """We cannot reach the host."""
     await connection.execute(MISS_HOST, host_id, claimant.worker_id, UNSEEN_SECONDS)
+
+
+async def hide_others(connection: Connection, urls: Sequence[str], claimant: Claimant) -> None:
+    """Offer nothing of hosts that are none of `urls` and that nobody sees."""
+    await connection.execute(HIDE_OTHERS, list(urls), claimant.worker_id, UNSEEN_SECONDS)
+
+
+async def forget_others(connection: Connection, urls: Sequence[str], claimant: Claimant) -> list[str]:
+    """Forget what such hosts served; the addresses of these."""
+    rows = await connection.fetch(
+        FORGET_OTHERS, list(urls), claimant.worker_id, UNSEEN_SECONDS, FORGOTTEN_SECONDS
+    )
+    return [row["url"] for row in rows]
 
 
 async def choose_default(connection: Connection, configured: str) -> str | None:

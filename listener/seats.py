@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from listener.breaker import Verdict
+from listener.breaker import ANSWERED, Caller, Finding
 from listener.errors import NoSeatError
 from listener.hosts import Hosts, Visit
 from listener.model import Answer, Hear, Message, Model
@@ -55,8 +55,9 @@ class Line:
 class Seat:
     """The model as a task sees it. `chat` waits for its turn; `leave` at the end, in any case."""
 
-    def __init__(self, seats: "Seats", place: Place, model: Model) -> None:
+    def __init__(self, seats: "Seats", place: Place, model: Model, caller: Caller) -> None:
         self.place = place
+        self.caller = caller
         self.model = model
         self.name = model.name
         self.engine = model.engine
@@ -75,7 +76,7 @@ class Seat:
         self.has_called = True
         answer = await visit.model.chat(messages, answer_tokens=answer_tokens, hear=hear)
         if self._seats.note(self.place, answer.seconds):
-            self.leave("answered")
+            self.leave(ANSWERED)
             for _ in range(TURNS_TO_BEGIN):
                 await asyncio.sleep(0)
         return answer
@@ -94,12 +95,12 @@ class Seat:
         if self._visit is not None:
             self._visit.suspect()
 
-    def leave(self, verdict: Verdict) -> None:
+    def leave(self, finding: Finding) -> None:
         """We do not call now, nor wait to; what the last call has shown of the server."""
         self._seats.forget(self)
         slot, visit, self._slot, self._visit = self._slot, self._visit, None, None
         if slot is not None and visit is not None:
-            visit.ended(verdict)
+            visit.ended(finding)
             self._seats.vacate(slot)
 
     async def _turn(self) -> Visit:
@@ -134,9 +135,15 @@ class Seats:
             return 0
         return sum(max(0, self._room(place)) for place in self._places(model_id))
 
-    def take(self, model_id: int) -> Seat | None:
+    def prefers_another(self, model_id: int, caller: Caller) -> bool:
+        """Whether this one had better not be taken now: what it would call is on trial after its owner's
+        failures."""
+        free = self.slots.free(model_id, self._hosts.trusted(model_id))
+        return not free and self._hosts.prefers_another(model_id, caller)
+
+    def take(self, model_id: int, caller: Caller) -> Seat | None:
         """With a slot, or else in line for one; None where there is neither any more."""
-        return self._with_slot(model_id) or self._in_line(model_id)
+        return self._with_slot(model_id, caller) or self._in_line(model_id, caller)
 
     def see(self, shares: Iterable[Share]) -> None:
         """Of some models we have more slots than our share, or they are paused: these are to fall idle."""
@@ -204,30 +211,30 @@ class Seats:
             slot = self.slots.take(place.model_id, [place.host_id])
             if slot is None:
                 return
-            visit = self._hosts.visit(place.host_id, place.model_id)
+            visit = self._hosts.visit(place.host_id, place.model_id, waiting[0].caller)
             if visit is None:
                 self.slots.give(slot)
                 return
             waiting.popleft().begin(slot, visit)
 
-    def _with_slot(self, model_id: int) -> Seat | None:
+    def _with_slot(self, model_id: int, caller: Caller) -> Seat | None:
         # Where there is trust, if possible: a failed trial costs somebody an attempt.
         trusted, on_trial = self._hosts.trusted(model_id), self._hosts.on_trial(model_id)
         slot = self.slots.take(model_id, trusted) or self.slots.take(model_id, on_trial)
         if slot is None:
             return None
-        visit = self._hosts.visit(slot.host_id, model_id)
+        visit = self._hosts.visit(slot.host_id, model_id, caller)
         if visit is None:  # its host has gone while we claimed
             self.slots.give(slot)
             return None
-        seat = Seat(self, Place(slot.host_id, model_id), visit.model)
+        seat = Seat(self, Place(slot.host_id, model_id), visit.model, caller)
         seat.begin(slot, visit)
         return seat
 
-    def _in_line(self, model_id: int) -> Seat | None:
+    def _in_line(self, model_id: int, caller: Caller) -> Seat | None:
         place = max(self._places(model_id), key=self._room, default=None)
         if place is None:
             return None
-        seat = Seat(self, place, self._hosts.model(place.host_id, model_id))
+        seat = Seat(self, place, self._hosts.model(place.host_id, model_id), caller)
         self._line(place).waiting.append(seat)
         return seat

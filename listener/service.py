@@ -6,6 +6,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -134,13 +135,14 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines)
     lease.on_register(notices.show_life)
     lease.seen_by(lambda: notices.shows_life)
     lease.on_pulse(sweeper.hear)
-    sides = {
+    sides: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         "lease": lease.run,
         "guard": lease.guard,
         "doorbell": doorbell.run,
         "notices": notices.run,
         "sweeper": sweeper.run,
         "partials": partials.run,
+        "hosts": partial(hosts.forget_others, settings.hosts),
     }
     if settings.keep_days > 0:
         sides["retention"] = Retention(statements, keep_days=settings.keep_days).run

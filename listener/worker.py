@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from chassis.database import backoff
 from listener import queue, registry
 from listener.attempt import Attempt, Stop, Surroundings
+from listener.breaker import UNKNOWN, Caller
 from listener.doorbell import Doorbell
 from listener.floors import Floors
 from listener.hosts import Hosts
@@ -22,6 +23,7 @@ from listener.lease import Lease
 from listener.lines import Line, passing
 from listener.queue import Claim, Claimed, Want
 from listener.registry import Pulse, Share
+from listener.rulings import rule
 from listener.seats import Seats
 
 POLL_SECONDS = 5.0  # a net under the doorbell
@@ -31,6 +33,7 @@ LOCKED_SECONDS = 0.02  # after passing by owners whose lock was held
 LOCK_TIMEOUT = "50ms"
 MARGIN_SECONDS = 30.0  # a job's deadline in the database is so much later than the worker's own
 HAND_BACK_SECONDS = 5.0
+SET_ASIDE_SECONDS = 0.5  # so long do others have the first try at a server on trial
 JOBS_PER_SLOT = 2  # one that calls the model, and one that waits to, or whose outcome is being written
 
 CLAIMS = Counter("precis_claims_total", "Claims, by whether they found jobs.", ["found"])
@@ -306,13 +309,32 @@ class Worker:
     async def _start(self, group: asyncio.TaskGroup, job: Claimed) -> None:
         PICKUP.observe(job.waited_seconds)
         self._floors.see(job.model_id, job.reached, at=asyncio.get_running_loop().time())
-        seat = self._seats.take(job.model_id)
+        caller = Caller(job.owner, job.request_id)
+        if self._seats.prefers_another(job.model_id, caller):
+            await self._set_aside(job)
+            return
+        seat = self._seats.take(job.model_id, caller)
         if seat is None:  # its host has gone, or its calls have become long, while we claimed
             await self._line.run(lambda connection: queue.release(connection, [job.claim]))
             return
         attempt = Attempt(job, seat, self._around)
         self._running[job.job_id] = attempt
         group.create_task(self._run(attempt), name=f"job-{job.job_id}-{job.epoch}")
+
+    async def _set_aside(self, job: Claimed) -> None:
+        """Not handed back, which would put it before all others again: these are to have their turn."""
+        resting = rule("model_resting")
+        await self._line.run(
+            lambda connection: queue.back_off(
+                connection,
+                job.claim,
+                seconds=SET_ASIDE_SECONDS,
+                counted=False,
+                code=resting.code,
+                message=resting.message,
+            )
+        )
+        self._around.expect(SET_ASIDE_SECONDS)
 
     async def _run(self, attempt: Attempt) -> None:
         try:
@@ -322,7 +344,7 @@ class Worker:
                 self._wake.set()
             if self._running.get(attempt.claimed.job_id) is attempt:
                 del self._running[attempt.claimed.job_id]
-            attempt.seat.leave("unknown")
+            attempt.seat.leave(UNKNOWN)
             self._calm.set()
 
     def _stop_all(self, why: Stop) -> None:

@@ -35,10 +35,22 @@ MAY_KNOW = {
         "listener.aside",
     ),
     "listener.aside": (),
-    "listener.model": ("listener.text", "listener.errors", "listener.diagnosis"),
+    "listener.model": (
+        "listener.text",
+        "listener.errors",
+        "listener.rulings",
+        "listener.diagnosis",
+        "listener.calibration",
+        "listener.server",
+    ),
+    "listener.server": ("listener.diagnosis",),
+    "listener.listing": ("listener.diagnosis",),
+    "listener.calibration": ("listener.text",),
+    "listener.breaker": ("listener.errors", "listener.rulings"),
+    "listener.rulings": ("listener.errors",),
     "listener.queue": ("chassis",),
     "listener.errors": (),
-    "listener.diagnosis": ("listener.errors",),
+    "listener.diagnosis": ("listener.errors", "listener.rulings"),
     "authsvc.errors": ("chassis",),
     "authsvc.keys": ("authsvc.keys", "authsvc.database", "authsvc.errors", "chassis"),
 }
@@ -64,7 +76,7 @@ ONLY_KNOWN_TO = {
 # no socket.
 DOES_WITHOUT = {
     "chassis": ("psycopg", "ollama", "bcrypt"),
-    "listener": ("psycopg", "bcrypt"),
+    "listener": ("psycopg", "bcrypt", "ollama", "pydantic"),
     "authsvc": ("psycopg", "ollama", "numpy"),
     "precis": ("asyncpg", "bcrypt", "ollama", "numpy"),
     "listener.tasks": ("asyncpg", "aiohttp", "ollama", "httpx", "socket"),

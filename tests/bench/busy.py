@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 
 import uvloop
 
-from listener.model import Server
+from listener.model import LEAST_ANSWER_BYTES
+from listener.server import Server
 from tests.bench.bare import INSTANT
 from tests.bench.figures import Figure, at_least, at_most, shown
 from tests.bench.people import sending, sign_up
@@ -125,7 +126,7 @@ async def only_call(url: str, count: int) -> None:
 
     async def slot(server: Server) -> None:
         for _ in range(count // SLOTS):
-            async for _ in await server.stream_chat(body):
+            async for _ in server.stream_chat(body, most_bytes=LEAST_ANSWER_BYTES):
                 pass
 
     async with Server(url) as server:

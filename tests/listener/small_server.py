@@ -6,9 +6,11 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from aiohttp import web
 
+S = TypeVar("S", bound="SmallServer")
 SENTENCE = "Everything is said in one sentence."
 
 
@@ -25,11 +27,18 @@ class SmallServer:
     most: int = 0
     closed: int = 0
     busy: int = 0
+    headers: dict[str, str] = field(default_factory=dict)  # of who is turned away
+    listing: bytes = b""  # instead of a true one
+    shown: dict[str, bytes] = field(default_factory=dict)  # of these models, instead of what is true
 
     async def tags(self, _request: web.Request) -> web.Response:
+        if self.listing:
+            return web.Response(body=self.listing, content_type="application/json")
         return web.json_response({"models": [{"name": name, "digest": "sha"} for name in self.models]})
 
-    async def show(self, _request: web.Request) -> web.Response:
+    async def show(self, request: web.Request) -> web.Response:
+        if odd := self.shown.get((await request.json())["model"]):
+            return web.Response(body=odd, content_type="application/json")
         info = {"general.architecture": "llama", "llama.context_length": 8192}
         details = {"family": "llama"}
         return web.json_response({"capabilities": ["completion"], "model_info": info, "details": details})
@@ -41,7 +50,8 @@ class SmallServer:
         body = await request.json()
         if self.busy:
             self.busy -= 1
-            return web.json_response({"error": "server busy, please try again"}, status=503)
+            busy = {"error": "server busy, please try again"}
+            return web.json_response(busy, status=503, headers=self.headers)
         self.calls += 1
         self.running += 1
         self.most = max(self.most, self.running)
@@ -66,8 +76,8 @@ class SmallServer:
 
 
 @asynccontextmanager
-async def serving(*models: str) -> AsyncIterator[SmallServer]:
-    server = SmallServer(list(models))
+async def serving(*models: str, kind: type[S] = SmallServer) -> AsyncIterator[S]:  # type: ignore[assignment]
+    server = kind(list(models))
     server.open.set()
     app = web.Application()
     app.router.add_get("/api/tags", server.tags)

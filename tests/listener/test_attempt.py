@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from listener.attempt import Attempt, Stop, Surroundings
-from listener.breaker import Verdict
+from listener.breaker import UNKNOWN, Caller, Finding, Verdict
 from listener.errors import CapacityError, PermanentError, TransientError, UnreachableError
 from listener.finisher import Finisher
 from listener.hosts import Hosts, Visit
@@ -47,7 +47,7 @@ class Bench:
     attempt: Attempt
     request: UUID
     expected: list[float]
-    verdicts: list[Verdict]
+    findings: list[Finding]
     suspected: asyncio.Event
 
 
@@ -65,23 +65,23 @@ async def bench(
     request = desk.ask(desk.person(), text, target_words=50)
     claimed = await worker.claim_one(model_id)
     expected: list[float] = []
-    verdicts: list[Verdict] = []
+    findings: list[Finding] = []
     suspected = asyncio.Event()
     line = Line(desk.database.url("listener"), name="test-results", command_seconds=3.0, lock_timeout="100ms")
     async with desk.statements() as pool, line:
         around = Surroundings(
             pool, Finisher(line), Partials(line), deadline_seconds, 3, budget_seconds, expected.append
         )
-        visit = Visit(cast("Model", model), verdicts.append, suspected.set)
+        visit = Visit(cast("Model", model), findings.append, suspected.set)
         attempt = Attempt(claimed, seated(model_id, visit), around)
-        yield Bench(attempt, request, expected, verdicts, suspected)
+        yield Bench(attempt, request, expected, findings, suspected)
 
 
 def seated(model_id: int, visit: Visit) -> Seat:
     """At a server that only the visit knows."""
     hosts = Hosts(cast("Any", None), cast("Any", None), claimant=cast("Any", None), changed=lambda: None)
     seats = Seats(hosts, may_begin=lambda: True, vacated=lambda: None)
-    seat = Seat(seats, Place(1, model_id), visit.model)
+    seat = Seat(seats, Place(1, model_id), visit.model, Caller(uuid4(), uuid4()))
     seat.begin(SlotKey(1, model_id, 1), visit)
     return seat
 
@@ -133,7 +133,7 @@ async def test_an_attempt_tells_once_what_it_found_of_the_server(
 ) -> None:
     async with bench(desk, model, text=text) as made:
         await made.attempt.run()
-    assert made.verdicts == [verdict]
+    assert [finding.verdict for finding in made.findings] == [verdict]
 
 
 async def test_a_job_whose_time_is_used_up_has_failed(desk: Desk) -> None:
@@ -173,7 +173,7 @@ async def test_who_is_stopped_hands_back_what_is_still_ours(
         await asyncio.wait_for(running, 10)
     job = desk.job(made.request)
     assert (job["state"], job["attempts"], job["run_at"]) == (state, attempts, None)
-    assert made.verdicts == ["unknown"]
+    assert made.findings == [UNKNOWN]
 
 
 async def test_who_is_stopped_before_it_began_hands_back_as_well(desk: Desk) -> None:
@@ -182,7 +182,7 @@ async def test_who_is_stopped_before_it_began_hands_back_as_well(desk: Desk) -> 
         made.attempt.stop("drained")
         await made.attempt.run()
     assert not model.asking.is_set()
-    assert made.verdicts == ["unknown"]
+    assert made.findings == [UNKNOWN]
     assert desk.job(made.request)["state"] == "ready"
 
 

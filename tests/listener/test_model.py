@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from listener.errors import CapacityError, PermanentError, TransientError, UnreachableError
-from listener.model import Answer, Model, Patience, Server, is_cut, storable
+from listener.model import LEAST_ANSWER_BYTES, Answer, Model, Patience, is_cut, most_answer_bytes
+from listener.server import Server
 from tests.fix_engine import MODEL, ModelServer
 from tests.fix_postgres import free_port
 from tests.fix_work import TEXT
@@ -156,7 +157,7 @@ async def saying(*records: Mapping[str, Any] | str) -> AsyncIterator[tuple[str, 
     async def chat(request: web.Request) -> web.StreamResponse:
         bodies.append(await request.json() | {"headers": dict(request.headers)})
         lines = [record if isinstance(record, str) else json.dumps(record) for record in records]
-        return web.Response(text="\n".join(lines) + "\n", content_type="application/x-ndjson")
+        return web.Response(text="\n".join([*lines, ""]), content_type="application/x-ndjson")
 
     app = web.Application()
     app.router.add_post("/api/chat", chat)
@@ -220,11 +221,27 @@ async def test_a_stop_at_the_limit_is_told() -> None:
         ([record("  "), LAST], "answer_empty"),
         (["<html>"], "answer_unreadable"),
         ([{"done": True}], "answer_unreadable"),
+        (["[1, 2]"], "answer_unreadable"),
+        (["null"], "answer_unreadable"),
+        (["[" * 100_000], "answer_unreadable"),
+        (["9" * 5000], "answer_unreadable"),
+        ([record("Te", message="Text")], "answer_unreadable"),
+        ([record("Te", message={"content": ["Text"]})], "answer_unreadable"),
+        ([record("Te", message={"content": "Te", "thinking": 7})], "answer_unreadable"),
+        ([record("Te", done="yes")], "answer_unreadable"),
         ([record("Te")], "answer_incomplete"),
-        ([], "answer_unreadable"),
+        ([], "answer_incomplete"),
+        (["", "\r", " "], "answer_incomplete"),
         ([record("Te"), {"error": "unexpected EOF"}], "model_failed"),
+        ([record("Te"), {"error": {"message": ["x"]}}], "model_failed"),
+        ([record("x" * 1000)] * 70, "answer_too_long"),
+        ([record("x" * 200_000)], "answer_too_long"),
+        ([record(message={"content": "", "thinking": "x" * 1000})] * 70, "answer_too_long"),
+        ([record(message={"content": "", "tool_calls": [{"a": "x" * 2000}]})] * 70, "answer_too_long"),
+        ([record(context=[1] * 2000)] * 70, "answer_too_long"),
+        ([record()] * (LEAST_ANSWER_BYTES + 1), "answer_too_long"),
     ],
-    ids=["load", "blank", "html", "no message", "no end", "empty line", "error in the middle"],
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 async def test_what_is_no_answer_is_not_taken_for_one(records: list[Any], code: str) -> None:
     async with saying(*records) as (url, _):
@@ -233,14 +250,62 @@ async def test_what_is_no_answer_is_not_taken_for_one(records: list[Any], code: 
     assert raised.value.code == code
 
 
-async def test_the_estimate_learns_from_a_server_that_counts_more_than_expected() -> None:
-    saying_more = saying(record("Text."), LAST | {"prompt_eval_count": 2000})
-    async with saying_more as (url, _), Server(url) as server:
+SEPARATORS = "\u0085 \u2028 \u2029 \x1c \x1d \x1e \x0b \x0c \r \ufeff end"
+
+
+async def test_every_separator_inside_a_text_comes_through_raw() -> None:
+    raw = json.dumps(record("SEPARATORS")).replace("SEPARATORS", SEPARATORS)
+    async with saying(raw, LAST) as (url, _):
+        answer, _ = await ask(url)
+    assert answer.text == SEPARATORS
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"prompt_eval_count": 2_000_000_000},
+        {"prompt_eval_count": -1, "eval_count": -1},
+        {"prompt_eval_count": True, "eval_count": [1]},
+        {"prompt_eval_count": "many", "eval_count": 1.5},
+        {"prompt_eval_count": float("nan"), "eval_count": float("inf")},
+        {"prompt_eval_count": 10**40, "eval_count": 10**40},
+        {"done_reason": 7, "total_duration": "long", "created_at": None, "model": []},
+    ],
+    ids=str,
+)
+async def test_a_number_that_cannot_be_true_is_none_and_the_answer_stands(odd: dict[str, Any]) -> None:
+    async with saying(record("Text."), LAST | {"prompt_eval_count": None, "eval_count": None} | odd) as (
+        url,
+        _,
+    ):
+        answer, _ = await ask(url)
+    assert (answer.text, answer.prompt_tokens, answer.output_tokens) == ("Text.", 0, 0)
+
+
+async def test_the_last_record_is_the_last_whatever_follows() -> None:
+    async with saying(record("Text."), LAST, record("More."), LAST, "<html>") as (url, _):
+        answer, heard = await ask(url)
+    assert (answer.text, heard) == ("Text.", ["Text."])
+
+
+async def test_half_a_surrogate_and_nul_are_taken_out_of_an_answer() -> None:
+    async with saying(record("a\0b\ud83dc"), LAST) as (url, _):
+        assert (await ask(url))[0].text == "ab?c"
+
+
+def test_an_answer_may_be_four_times_as_long_as_asked_and_always_64_kilobytes() -> None:
+    assert most_answer_bytes(10) == 64 * 1024
+    assert most_answer_bytes(100_000) == 4 * 4 * 100_000
+
+
+@pytest.mark.parametrize("count", [2_000_000_000, 0, -1, 900, 1500])
+async def test_what_is_counted_of_one_text_makes_no_other_too_long(count: int) -> None:
+    async with (
+        saying(record("Text."), LAST | {"prompt_eval_count": count}) as (url, _),
+        Server(url) as server,
+    ):
         asked = model(server)
         before = asked.estimate(TEXT)
-        await asked.chat(MESSAGES, answer_tokens=200, hear=lambda _text: None)
-    assert asked.estimate(TEXT) > before * 3
-
-
-def test_a_piece_of_text_can_be_stored_whatever_the_server_sent() -> None:
-    assert storable("a\0b\ud83dc") == "ab?c"
+        for _ in range(20):
+            await asked.chat(MESSAGES, answer_tokens=200, hear=lambda _text: None)
+    assert asked.estimate(TEXT) == before

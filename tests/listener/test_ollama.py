@@ -7,13 +7,14 @@ import pytest
 
 from listener.errors import PermanentError, TransientError
 from listener.hosts import Hosts, Wishes
-from listener.model import Answer, Model, Patience, Server
+from listener.model import Answer, Model, Patience
+from listener.server import Server
 from tests.fix_ollama import CONTEXT_TOKENS, MODEL, SENTENCE, Ollama
 from tests.fix_work import Desk
 
 pytestmark = [pytest.mark.ollama, pytest.mark.services]
 
-PATIENCE = Patience(first_token_seconds=30.0, idle_seconds=10.0)
+PATIENCE = Patience(first_token_seconds=120.0, idle_seconds=30.0)
 
 
 async def ask(

@@ -51,6 +51,13 @@ def test_a_busy_server_costs_no_attempt_however_often() -> None:
     assert not outcome.counted
 
 
+def test_a_busy_server_is_not_asked_before_it_wishes() -> None:
+    error = CapacityError("model_busy", ".", retry_after_seconds=90.0)
+    outcome = decided(error, refusals=1)
+    assert isinstance(outcome, Again)
+    assert (outcome.seconds, outcome.counted) == (90.0, False)
+
+
 def test_what_cannot_pass_fails_at_once() -> None:
     outcome = decided(PermanentError("input_too_long", "Split it."), tried_seconds=9999.0)
     assert outcome == Failed("input_too_long", "Split it.")

@@ -5,12 +5,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
 from chassis.service import Lifecycle
 from listener import seats
+from listener.breaker import ANSWERED, UNKNOWN, Caller
 from listener.hosts import Host, Hosts
 from listener.registry import Share, SlotKey
 from listener.seats import Line, Place, Seat, Seats
@@ -45,7 +46,7 @@ def seated(model: Script, *, slots: int = 1) -> Seats:
 
 
 def take(made: Seats) -> Seat:
-    seat = made.take(HERE.model_id)
+    seat = made.take(HERE.model_id, Caller(uuid4(), uuid4()))
     assert seat is not None
     return seat
 
@@ -73,7 +74,7 @@ async def test_who_waits_begins_when_a_slot_is_vacated_and_never_before() -> Non
     waiting = asyncio.create_task(ask(second))
     await asyncio.sleep(0)
     assert script.asked == []
-    first.leave("answered")
+    first.leave(ANSWERED)
     await waiting
     assert len(script.asked) == 1
 
@@ -98,7 +99,7 @@ async def test_a_second_turn_comes_before_those_who_had_none() -> None:
     later = asyncio.create_task(ask(take(made), "later"))
     again = asyncio.create_task(ask(first, "again"))
     await asyncio.sleep(0)
-    blocker.leave("unknown")
+    blocker.leave(UNKNOWN)
     await again
     await later
     assert [messages[0]["content"] for messages in script.asked] == ["first", "again", "later"]
@@ -119,9 +120,9 @@ async def test_who_waits_in_vain_is_told(why: str) -> None:
         waiting.cancel()
     with pytest.raises(asyncio.CancelledError if why == "left" else seats.NoSeatError):
         await waiting
-    seat[1].leave("unknown")
+    seat[1].leave(UNKNOWN)
     assert made.slots.free(HERE.model_id, [HERE.host_id]) == 0
-    seat[0].leave("unknown")
+    seat[0].leave(UNKNOWN)
     assert made.slots.held(HERE.model_id) == len(made.slots.idle(HERE.model_id))
 
 
@@ -130,8 +131,8 @@ async def test_nobody_is_ahead_at_a_server_on_trial() -> None:
     assert made.ahead(HERE.model_id) == 1
     made._hosts._hosts[0].breaker.state = "half_open"
     assert made.ahead(HERE.model_id) == 0
-    assert made.take(HERE.model_id) is not None
-    assert made.take(HERE.model_id) is None
+    assert made.take(HERE.model_id, Caller(uuid4(), uuid4())) is not None
+    assert made.take(HERE.model_id, Caller(uuid4(), uuid4())) is None
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ from listener.queue import Claimed
 
 def claimed(text: str | None) -> Claimed:
     options = (None, None, None, None, "plain", None)
-    return Claimed(1, 1, 1, 1, 1, 0, 0.0, 0.0, uuid4(), "summarize", text, *options)
+    return Claimed(1, 1, 1, 1, 1, 0, 0.0, 0.0, uuid4(), "summarize", text, *options, uuid4())
 
 
 async def test_a_text_is_normalised() -> None:
