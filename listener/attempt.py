@@ -18,6 +18,8 @@ from listener import outcomes, sources
 from listener.breaker import ANSWERED, UNKNOWN, judge
 from listener.errors import NoSeatError, TaskError, UnreachableError
 from listener.finisher import Finisher
+from listener.offload.errors import BrokenOffError, TooCostlyError
+from listener.offload.pool import Lane, Offload, Pool
 from listener.outcomes import Again, Done, Failed, HandedBack, Outcome
 from listener.partials import Partials
 from listener.queue import Claimed
@@ -51,6 +53,7 @@ class Surroundings:
     pool: "asyncpg.Pool[Any]"
     finisher: Finisher
     partials: Partials
+    texts: Pool
     deadline_seconds: float
     max_attempts: int
     budget_seconds: float
@@ -67,7 +70,16 @@ class Attempt:
     _task: "asyncio.Task[None] | None" = None
     _stopped: Stop | None = None
     _writing: bool = False
+    _texts: Lane = field(init=False)
     _started: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._texts = self.around.texts.owner(self.claimed.owner)
+
+    @property
+    def text_seconds(self) -> float:
+        """For how long the piece of work on a text that goes on now has been going on; 0 if there is none."""
+        return self._texts.busy_seconds
 
     def stop(self, why: Stop) -> None:
         """End the model call. An outcome that is being written stays: its epoch says whether it counts."""
@@ -134,10 +146,14 @@ class Attempt:
         emit = self.around.partials.open(self.claimed.claim)
         try:
             async with asyncio.timeout(self.around.deadline_seconds):
-                request = request_of(self.claimed, await sources.load(self.claimed))
-                return await run_task(request, model=self.seat, emit=emit)
+                request = request_of(self.claimed, await sources.load(self.claimed, self._texts))
+                return await run_task(request, model=self.seat, emit=emit, offload=self._texts)
         except TimeoutError as error:
             raise rule("deadline_exceeded") from error
+        except TooCostlyError as error:
+            raise rule("text_too_costly") from error
+        except BrokenOffError as error:
+            raise rule("internal") from error
 
     def _decide(self, error: TaskError) -> Outcome:
         if isinstance(error, UnreachableError) or error.code == "model_not_found":
@@ -187,13 +203,13 @@ def request_of(claimed: Claimed, text: str) -> Request:
     )
 
 
-async def run_task(request: Request, *, model: Model, emit: Emit) -> Result:
-    """The result of the request's task. Raises TaskError."""
+async def run_task(request: Request, *, model: Model, emit: Emit, offload: Offload) -> Result:
+    """The result of the request's task. Raises TaskError and OffloadError."""
     match request.task:
         case "summarize":
-            return await summarize(request, model=model, emit=emit)
+            return await summarize(request, model=model, emit=emit, offload=offload)
         case "shorten":
-            return await shorten(request, model=model, emit=emit)
+            return await shorten(request, model=model, emit=emit, offload=offload)
 
 
 def _describe(outcome: Outcome | None) -> tuple[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ AHEAD_SECONDS = 0.15
 PATIENCE_SECONDS = 1.0
 CALLS_KEPT = 16
 # Of the loop, until the next call has been sent: httpx writes head and body in turns of their own, after some
-# of its own. What comes after the last one, checks in a thread above all, would take the interpreter from it.
+# of its own. What comes after the last one, checks above all, would take the interpreter from it.
 TURNS_TO_BEGIN = 8
 
 

@@ -16,6 +16,7 @@ import structlog
 from chassis.admin import admin
 from chassis.database import pool
 from chassis.service import Lifecycle
+from listener import lag
 from listener.attempt import Surroundings
 from listener.census import Census
 from listener.doorbell import Doorbell
@@ -25,6 +26,8 @@ from listener.lease import RENEW_ANSWER_SECONDS, Lease
 from listener.lines import GUARD, Line, passing
 from listener.model import Patience
 from listener.notices import Notices
+from listener.offload.pool import Pool
+from listener.offload.process import Budget
 from listener.partials import Partials
 from listener.retention import Retention
 from listener.settings import WorkSettings
@@ -107,10 +110,12 @@ async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
     )
     for line in (lines.claims, lines.renewals, lines.results, lines.previews):
         await stack.enter_async_context(line)
-    return _wire(settings, statements, lines)
+    budget = Budget(settings.text_cpu_seconds, settings.text_memory_mb)
+    texts = await stack.enter_async_context(Pool(budget, processes=settings.text_processes))
+    return _wire(settings, statements, lines, texts)
 
 
-def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines) -> Parts:
+def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines, texts: Pool) -> Parts:
     url = settings.database_url
     partials = Partials(lines.previews)
     hosts = Hosts(
@@ -120,6 +125,7 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines)
         statements,
         Finisher(lines.results),
         partials,
+        texts,
         settings.deadline_seconds,
         settings.max_attempts,
         settings.budget_seconds,
@@ -143,6 +149,7 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines)
         "sweeper": sweeper.run,
         "partials": partials.run,
         "hosts": partial(hosts.forget_others, settings.hosts),
+        "lag": lag.measure,
     }
     if settings.keep_days > 0:
         sides["retention"] = Retention(statements, keep_days=settings.keep_days).run

@@ -26,3 +26,6 @@ class WorkSettings:
     budget_seconds: float = key("work.budget_seconds")
     keep_days: int = key("work.keep_days")
     drain_seconds: float = key("work.drain_seconds")
+    text_processes: int = key("work.text_processes")
+    text_cpu_seconds: float = key("work.text_cpu_seconds")
+    text_memory_mb: int = key("work.text_memory_mb")

@@ -34,6 +34,7 @@ LOCK_TIMEOUT = "50ms"
 MARGIN_SECONDS = 30.0  # a job's deadline in the database is so much later than the worker's own
 HAND_BACK_SECONDS = 5.0
 SET_ASIDE_SECONDS = 0.5  # so long do others have the first try at a server on trial
+TEXT_SECONDS = 1.0  # at a stop: what is done to a text is soon done again, and no model call is lost with it
 JOBS_PER_SLOT = 2  # one that calls the model, and one that waits to, or whose outcome is being written
 
 CLAIMS = Counter("precis_claims_total", "Claims, by whether they found jobs.", ["found"])
@@ -150,7 +151,7 @@ class Worker:
         self._lease.nudge()
         self._wake.set()
         log.info("worker.draining", running=len(self._running))
-        if not await self._becomes_calm(grace_seconds):
+        if not await self._ends_within(grace_seconds):
             self._stop_all("drained")
             if not await self._becomes_calm(HAND_BACK_SECONDS):
                 log.error("worker.not_handed_back", jobs=self.held())
@@ -158,6 +159,18 @@ class Worker:
                     attempt.give_up()
         self._closing = True
         self._wake.set()
+
+    async def _ends_within(self, grace_seconds: float) -> bool:
+        """Whether all that runs has; work on a text gets no more than its second."""
+        now = asyncio.get_running_loop().time
+        until = now() + grace_seconds
+        while not await self._becomes_calm(min(TEXT_SECONDS, until - now())):
+            if now() >= until:
+                return False
+            for attempt in list(self._running.values()):
+                if attempt.text_seconds >= TEXT_SECONDS / 2:
+                    attempt.stop("drained")
+        return True
 
     async def _becomes_calm(self, within: float) -> bool:
         self._calm.clear()

@@ -203,6 +203,9 @@ class Desk:
             "budget_seconds": 3600.0,
             "keep_days": 0,
             "drain_seconds": 1.0,
+            "text_processes": 2,
+            "text_cpu_seconds": 20.0,
+            "text_memory_mb": 512,
         }
         return WorkSettings(**(chosen | changes))
 

@@ -24,7 +24,7 @@ MAY_KNOW = {
     "listener": ("listener", "chassis"),
     "precis": ("precis", "chassis", "listener.text"),
     "listener.text": ("listener.text",),
-    "listener.engine": ("listener.engine", "listener.text", "chassis"),
+    "listener.engine": ("listener.engine", "listener.text", "listener.offload", "listener.lag", "chassis"),
     "listener.events": ("listener.events", "chassis"),
     "listener.tasks": (
         "listener.tasks",
@@ -32,9 +32,9 @@ MAY_KNOW = {
         "listener.model",
         "listener.errors",
         "listener.diagnosis",
-        "listener.aside",
+        "listener.offload",
     ),
-    "listener.aside": (),
+    "listener.offload": ("listener.offload", "listener.text"),
     "listener.model": (
         "listener.text",
         "listener.errors",

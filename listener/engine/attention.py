@@ -1,10 +1,9 @@
 """Work for a client that may go away: it is noticed at once, and nothing more is done for it."""
 
 import asyncio
-import threading
-from collections.abc import Callable
-from concurrent.futures import Executor
-from typing import TypeVar
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -12,31 +11,23 @@ T = TypeVar("T")
 
 _LOOK_SECONDS = 0.05  # aiohttp tells a handler of a closed connection only when it writes
 
-Checkpoint = Callable[[], None]
-
 
 class ClientGone(ConnectionError):
     """The client has closed its connection: nobody waits for the answer."""
 
 
-async def attend(request: web.Request, executor: Executor | None, job: Callable[[Checkpoint], T]) -> T:
-    """The result of `job`, run in a thread. Raises ClientGone, upon which the job's next checkpoint ends
-    it."""
-    abandoned = threading.Event()
-
-    def checkpoint() -> None:
-        if abandoned.is_set():
-            raise ClientGone
-
-    running = asyncio.get_running_loop().run_in_executor(executor, job, checkpoint)
+async def attend(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """What the work returns. Raises ClientGone, once the work has been cancelled for it."""
+    running = asyncio.ensure_future(work)
     try:
         while not running.done():
             await asyncio.wait({running}, timeout=_LOOK_SECONDS)
             _look(request)
         return running.result()
     finally:
-        abandoned.set()
-        running.cancel()  # one that waits for a thread never starts
+        if running.cancel():
+            with suppress(asyncio.CancelledError):
+                await running
 
 
 async def pause(request: web.Request, seconds: float) -> None:

@@ -2,7 +2,7 @@
 shortened."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from listener.engine.card import DEFAULT_RATIO, DEFAULT_WORDS, Order
@@ -14,37 +14,33 @@ from listener.text.words import count_words
 
 FIELDS = ("title", "summary", "key_points", "language")
 
-Checkpoint = Callable[[], None]
-
 
 class SchemaError(ValueError):
     """A `format` that asks for what an extract does not have; the text says what."""
 
 
-def compose(order: Order, schema: Any, checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The pieces of the answer, which make it up when put together. Raises SchemaError.
-
-    `checkpoint` is called now and then, and ends the work by raising."""
+def compose(order: Order, schema: Any) -> tuple[str, ...]:
+    """The pieces of the answer, which make it up when put together. Raises SchemaError."""
     if not schema:
-        return tuple(_as_text(order, checkpoint))
+        return tuple(_as_text(order))
     fields = _wanted_fields(schema)
-    return (json.dumps(_as_fields(order, fields, checkpoint), ensure_ascii=False),)
+    return (json.dumps(_as_fields(order, fields), ensure_ascii=False),)
 
 
-def _as_text(order: Order, checkpoint: Checkpoint) -> Iterable[str]:
+def _as_text(order: Order) -> Iterable[str]:
     if order.task == "shorten":
         return shorten(order.document, ratio=_ratio(order)).pieces
     if order.style == "headline":
-        return (_extract(order, checkpoint).title,)
+        return (_extract(order).title,)
     if order.style == "bullets":
-        return _separated((f"- {sentence}" for sentence in _extract(order, checkpoint).sentences), "\n")
+        return _separated((f"- {sentence}" for sentence in _extract(order).sentences), "\n")
     if count_words(order.document) <= _words(order):
         return _as_it_is(order.document)
-    return _prose(_extract(order, checkpoint))
+    return _prose(_extract(order))
 
 
-def _extract(order: Order, checkpoint: Checkpoint) -> Extract:
-    return extract(order.document, target_words=_words(order), checkpoint=checkpoint)
+def _extract(order: Order) -> Extract:
+    return extract(order.document, target_words=_words(order))
 
 
 def _words(order: Order) -> int:
@@ -93,11 +89,11 @@ def _wanted_fields(schema: Any) -> list[str]:
     return list(properties)
 
 
-def _as_fields(order: Order, fields: Iterable[str], checkpoint: Checkpoint) -> dict[str, Any]:
-    found = _extract(order, checkpoint)
+def _as_fields(order: Order, fields: Iterable[str]) -> dict[str, Any]:
+    found = _extract(order)
     values: dict[str, Any] = {
         "title": found.title,
-        "summary": "".join(_as_text(order, checkpoint)),
+        "summary": "".join(_as_text(order)),
         "key_points": list(found.sentences),
         "language": detect_language(order.document) or "",
     }

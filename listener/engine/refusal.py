@@ -8,7 +8,7 @@ class Refusal(Exception):
     """A call that is answered with a status and `{"error": message}`, and a code for our own listener."""
 
     def __init__(self, status: int, message: str, *, code: str = "") -> None:
-        super().__init__(status, message)
+        super().__init__(status, message)  # both: it comes out of child processes
         self.status = status
         self.message = message
         self.code = code

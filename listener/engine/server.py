@@ -1,38 +1,42 @@
 """The HTTP side of the engine: Ollama's endpoints and its errors. Knows no way to make an answer."""
 
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
 
 from chassis.http import application
 from listener.engine import identity
-from listener.engine.answers import Answer, make_answer
+from listener.engine.answers import Answer, make_answer, read_call
 from listener.engine.attention import ClientGone, attend, pause
 from listener.engine.calls import Call, read_chat, read_generate, read_model, read_object
 from listener.engine.delivery import send
 from listener.engine.faults import Fault, FaultsError, Rule, Script
-from listener.engine.metrics import CALLS
+from listener.engine.metrics import CALLS, COMPOSING
 from listener.engine.records import last_record
 from listener.engine.refusal import ENGINE_FAILED, Refusal
+from listener.offload.errors import TooCostlyError
+from listener.offload.pool import SHORT_CHARACTERS, Pool
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _CLIENT_CLOSED = 499  # only ever logged
+_LARGE_CHARACTERS = 100_000  # such calls take turns with the smaller ones: nobody knows whose they are
 
 log = structlog.get_logger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Reader = Callable[[dict[str, Any]], Call]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Engine:
-    """The handlers, and what they share: the threads that make answers, and the scripted faults of a test."""
+    """The handlers, and what they share: the processes that make answers, and the scripted faults of a
+    test."""
 
-    executor: Executor
+    pool: Pool
     script: Script | None = None
     residence: identity.Residence = field(default_factory=identity.Residence)
 
@@ -91,7 +95,7 @@ class Engine:
     async def _make(self, request: web.Request, read: Reader) -> Answer | web.Response:
         """The answer; or at once the response to a call that only loads or unloads."""
         raw = await request.read()
-        call = await attend(request, None, lambda _: read(read_object(raw)))
+        call = await self._work(request, len(raw), read_call, read, raw)
         befallen = _befallen(self.script, call)
         if late := befallen.get("delay_headers"):
             await pause(request, late.seconds)
@@ -99,9 +103,27 @@ class Engine:
         if call.empty:
             reason = "unload" if call.keep_alive == 0 else "load"
             return web.json_response(last_record(call, "", reason))
-        return await attend(
-            request, self.executor, lambda checkpoint: make_answer(call, befallen, checkpoint)
-        )
+        answer = await self._work(request, len(call.prompt), make_answer, call, befallen)
+        COMPOSING.observe(answer.compose_ns / 1e9)
+        return answer
+
+    async def _work(
+        self, request: web.Request, size: int, work: Callable[..., T | Refusal], *arguments: Any
+    ) -> T:
+        """What the work returns: done at once for a small call, else in a process that ends with the client.
+        Raises Refusal, also one that the work returns, and ClientGone."""
+        try:
+            if size <= SHORT_CHARACTERS:
+                made = work(*arguments)
+            else:
+                large = size > _LARGE_CHARACTERS
+                made = await attend(request, self.pool.run(large, work, *arguments))
+        except TooCostlyError as error:
+            message = "the text takes more time or memory than this engine allows"
+            raise Refusal(500, message, code=ENGINE_FAILED) from error
+        if isinstance(made, Refusal):
+            raise made
+        return made
 
 
 def _befallen(script: Script | None, call: Call) -> dict[Fault, Rule]:
@@ -124,7 +146,10 @@ async def _tags(_request: web.Request) -> web.Response:
 
 
 async def _show(request: web.Request) -> web.Response:
-    read_model(read_object(await request.read()))
+    raw = await request.read()
+    if len(raw) > _LARGE_CHARACTERS:
+        raise Refusal(413, "request body too large")
+    read_model(read_object(raw))
     return web.json_response(identity.show())
 
 

@@ -14,3 +14,6 @@ class EngineSettings:
     log_format: Literal["auto", "json", "console"] = key("log.format")
     listen: str = key("engine.listen")
     admin_listen: str = key("engine.admin_listen")
+    text_processes: int = key("engine.text_processes")
+    text_cpu_seconds: float = key("engine.text_cpu_seconds")
+    text_memory_mb: int = key("engine.text_memory_mb")

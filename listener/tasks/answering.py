@@ -4,29 +4,25 @@ better answer.
 What summarize and shorten have in common. Knows no word that is said to the model.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from listener.aside import aside
 from listener.errors import TaskError, TransientError
 from listener.model import Answer, Message
-from listener.tasks import budget, prompts
+from listener.offload.errors import OffloadError
+from listener.offload.pool import Offload
+from listener.tasks import budget, measuring, prompts
 from listener.tasks.budget import Target
-from listener.tasks.card import Card, draw_delimiter, unescape
+from listener.tasks.card import Card
+from listener.tasks.ear import STREAMED, Ear
+from listener.tasks.fence import draw_delimiter
+from listener.tasks.measuring import Measured, Source, Wanted
 from listener.tasks.request import Emit, Model, Request, Result
 from listener.text import checks
-from listener.text.cleaner import Cleaner
-from listener.text.repetition import looping
-from listener.text.sentences import last_sentence_complete, trim_to_sentence
-from listener.text.words import count_words
 
-STREAMED = 0.9  # of the progress; the rest is for checks and the corrective turn
-LOOP_CHARACTERS = 4_000
-LOOK_EACH_CHARACTERS = 500
 LONGER = 1.5  # an answer that was cut off may be so much longer the second time
 LEAST_CORRECTED, MOST_CORRECTED = 0.5, 1.5
 LARGEST_RATIO = 0.99
@@ -43,18 +39,17 @@ class Draft:
     checks: Mapping[str, Any]
     faults: Sequence[str]
     trimmed: bool
+    checked: bool = True
 
     @property
-    def badness(self) -> tuple[int, float]:
-        """Fewer faults first, then the better length."""
-        return len(self.faults), -(self.checks["length"]["score"] or 0.0)
+    def badness(self) -> tuple[bool, int, float]:
+        """Fewer faults first, then the better length; what could not be checked comes last."""
+        return not self.checked, len(self.faults), -(self.checks["length"]["score"] or 0.0)
 
 
-async def answer(request: Request, target: Target, *, model: Model, emit: Emit) -> Result:
+async def answer(work: "Work", emit: Emit) -> Result:
     """One checked answer to a request whose text does fit the model. Raises TaskError."""
-    work = Work(request, target, model)
-    # Counting a megabyte takes a while, and the checks below always do: the loop has a lease to renew.
-    messages, room = await aside(request.text, work.ask)
+    messages, room = work.ask()
     emit("", 0.0)
     first = await work.draft(messages, room, emit)
     if not first.faults:
@@ -71,12 +66,27 @@ async def answer(request: Request, target: Target, *, model: Model, emit: Emit) 
     return describe(work, min(first, second, key=lambda draft: draft.badness), [first, second])
 
 
-async def pass_through(request: Request) -> Result:
+async def pass_through(request: Request, offload: Offload) -> Result:
     """The text is as short as wanted already: itself, without a call."""
-    report = await asyncio.to_thread(
-        checks.run, source=request.text, output=request.text, task=request.task, language=request.language
-    )
+    wanted = Wanted(request.task, language=request.language)
+    try:
+        report = _noted(await offload(measuring.check, request.text, request.text, wanted))
+    except OffloadError as error:
+        report = _unchecked(error)
     return Result(request.text, report, {"engine": "passthrough", "calls": 0})
+
+
+def _noted(report: dict[str, Any]) -> dict[str, Any]:
+    """A check that could not be made is no fault of the answer's, and may be one of ours."""
+    if missing := checks.unknown(report):
+        log.warning("answer.partly_checked", unknown=missing)
+    return report
+
+
+def _unchecked(error: OffloadError) -> dict[str, Any]:
+    """The report on an answer whose checks have come to no end: nothing is known, and nothing is lost."""
+    log.warning("answer.not_checked", error=f"{type(error).__name__}: {error}")
+    return checks.not_checked()
 
 
 def describe(work: "Work", best: Draft, drafts: Sequence[Draft]) -> Result:
@@ -103,17 +113,21 @@ class Work:
     """What stays the same over the turns of one request."""
 
     request: Request
+    source: Source
     target: Target
     model: Model
+    offload: Offload
     delimiter: str = field(default_factory=draw_delimiter)
 
     def ask(self) -> tuple[list[Message], int]:
         """The messages of the first turn, and the tokens its answer may have. Raises PermanentError."""
         card = self._card(self.target.words)
-        messages = prompts.ask(card, self.target, document=self.request.text, delimiter=self.delimiter)
-        room = budget.answer_tokens(self.request, self.target, self.model)
-        budget.check_fit("\n".join(message["content"] for message in messages), room, self.model)
-        return messages, room
+        document = self.source.escaped or self.request.text
+        around = prompts.ask(card, self.target, document="", delimiter=self.delimiter)
+        room = budget.answer_tokens(self.request, self.target, self.source.tokens, self.model)
+        prompt = self.model.estimate("\n".join(message["content"] for message in around))
+        budget.check_fit(self.source.tokens + prompt, room, self.model)
+        return prompts.ask(card, self.target, document=document, delimiter=self.delimiter), room
 
     def ask_again(self, messages: Sequence[Message], first: Draft) -> list[Message]:
         """The corrective turn. Its card asks for more, or less, than is wanted, by as much as the model
@@ -133,31 +147,44 @@ class Work:
 
     async def draft(self, messages: Sequence[Message], room: int, emit: Emit | None = None) -> Draft:
         """One call, cleaned and measured."""
-        source = self.request.text
-        cleaner = Cleaner(delimiter=self.delimiter, source=source)
-        ear = Ear(cleaner, emit, self._characters(), source)
-        said = await self.model.chat(messages, answer_tokens=room, hear=ear.hear)
-        text = ear.finish()
-        return await asyncio.to_thread(self._measure, said, unescape(text))
+        ear = Ear(self.delimiter, self.request.text, emit, self._characters())
+        with ear:
+            said = await self.model.chat(messages, answer_tokens=room, hear=ear.hear)
+            ear.finish()
+        found = await self._measure(said)
+        if not found.body:
+            message = "The model answered with nothing but remarks; it is tried again by itself."
+            raise TransientError("answer_empty", message)
+        return Draft(said, found.body, found.checks, found.faults, found.trimmed, found.checked)
 
-    def _measure(self, said: Answer, text: str) -> Draft:
-        trimmed = said.cut and not last_sentence_complete(text)
-        body = (trim_to_sentence(text) or text) if trimmed else text
-        report = checks.run(
-            source=self.request.text,
-            output=body,
-            task=self.request.task,
-            target_words=self._words_due(body),
-            target_ratio=self.target.ratio,
+    async def _measure(self, said: Answer) -> Measured:
+        """Checked if that can be had; else only cleaned; else as it was said. Never lost."""
+        wanted = self._wanted(said)
+        source = self.request.text
+        try:
+            found = await self.offload(measuring.measure, said.text, source, wanted)
+            _noted(found.checks)
+            return found
+        except OffloadError as error:
+            report = _unchecked(error)
+        try:
+            body = await self.offload(measuring.tidy, said.text, source, self.delimiter)
+        except OffloadError:
+            body = said.text.strip()
+        return Measured(body, report, checked=False)
+
+    def _wanted(self, said: Answer) -> Wanted:
+        """A headline may be shorter than its limit."""
+        ratio = self.target.ratio
+        return Wanted(
+            self.request.task,
+            words=self.target.words if ratio is None else None,
+            ratio=ratio,
+            may_be_shorter=self.request.style == "headline",
             language=self.request.language,
             delimiter=self.delimiter,
+            cut=said.cut,
         )
-        return Draft(said, body, report, checks.wants_retry(report, self.request.task), trimmed)
-
-    def _words_due(self, body: str) -> int | None:
-        """What the length is measured against; a headline may be shorter than its limit."""
-        short = self.request.style == "headline" and count_words(body) <= self.target.words
-        return None if short or self.target.ratio is not None else self.target.words
 
     def _card(self, words: int) -> Card:
         ratio = None
@@ -174,44 +201,3 @@ class Work:
     def _characters(self) -> float:
         """How long the answer will be, about."""
         return self.target.words * len(self.request.text) / self.target.source_words
-
-
-@dataclass(slots=True)
-class Ear:
-    """Hears one answer piece by piece, publishes what is clean of it, and notices a loop."""
-
-    cleaner: Cleaner
-    emit: Emit | None
-    expected_characters: float
-    source: str  # what repeats itself there may do so here
-    _published: int = 0
-    _tail: str = ""
-    _unlooked: int = 0
-
-    def hear(self, piece: str) -> None:
-        """Raises TransientError when the model has gone into a loop."""
-        self._publish(self.cleaner.feed(piece))
-        self._tail = (self._tail + piece)[-LOOP_CHARACTERS:]
-        self._unlooked += len(piece)
-        if self._unlooked < LOOK_EACH_CHARACTERS:
-            return
-        self._unlooked = 0
-        if looping(self._tail, source=self.source):
-            message = "The model began to repeat itself without end; it is tried again by itself."
-            raise TransientError("answer_loops", message)
-
-    def finish(self) -> str:
-        """The whole clean answer. Raises TransientError if nothing is left of it."""
-        self._publish(self.cleaner.finish())
-        if not self.cleaner.text.strip():
-            message = "The model answered with nothing but remarks; it is tried again by itself."
-            raise TransientError("answer_empty", message)
-        return self.cleaner.text
-
-    def _publish(self, fresh: str) -> None:
-        # Once it shows that published text was no part of the answer, the preview stays as it is until the
-        # result.
-        if not fresh or self.emit is None or self.cleaner.replaced:
-            return
-        self._published += len(fresh)
-        self.emit(fresh, STREAMED * min(1.0, self._published / max(1.0, self.expected_characters)))

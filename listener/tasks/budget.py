@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from listener import diagnosis
 from listener.tasks.request import Model, Request
-from listener.text.words import count_words
 
 DEFAULT_SHARE = 0.15  # of the source, for a summary without a target
 DEFAULT_LEAST_WORDS = 60
@@ -35,9 +34,8 @@ class Target:
         return self.source_words <= self.words
 
 
-def target_of(request: Request) -> Target:
+def target_of(request: Request, source_words: int) -> Target:
     """What the request asks for, or what is sensible where it leaves that open."""
-    source_words = max(1, count_words(request.text))
     if request.task == "shorten":
         ratio = request.target_ratio or (request.target_words or source_words * DEFAULT_RATIO) / source_words
         return Target(max(1, round(source_words * ratio)), ratio, source_words)
@@ -50,9 +48,9 @@ def target_of(request: Request) -> Target:
     return Target(max(1, words), None, source_words)
 
 
-def answer_tokens(request: Request, target: Target, model: Model) -> int:
+def answer_tokens(request: Request, target: Target, source_tokens: int, model: Model) -> int:
     """Where to stop the answer: the words wanted as tokens of this text, with room to overrun."""
-    per_word = model.estimate(request.text) / target.source_words
+    per_word = source_tokens / target.source_words
     if request.language is not None:
         per_word = max(per_word, TRANSLATED_TOKENS_PER_WORD)
     return (
@@ -60,9 +58,10 @@ def answer_tokens(request: Request, target: Target, model: Model) -> int:
     )
 
 
-def check_fit(prompt: str, answer: int, model: Model) -> None:
-    """Raises PermanentError input_too_long if the prompt and its answer do not fit the model's context."""
-    needed = model.estimate(prompt) + MESSAGE_TOKENS
+def check_fit(prompt: int, answer: int, model: Model) -> None:
+    """Raises PermanentError input_too_long if prompt and answer, of so many tokens, do not fit the model's
+    context."""
+    needed = prompt + MESSAGE_TOKENS
     available = math.floor(model.context_tokens * (1 - SAFETY_SHARE)) - answer
     if needed > available:
         raise diagnosis.too_long(needed, available)

@@ -8,7 +8,8 @@ from typing import Any
 
 from listener.model import Message
 from listener.tasks.budget import Target
-from listener.tasks.card import Card, fence
+from listener.tasks.card import Card
+from listener.tasks.fence import fence
 
 VERSION = 1
 WORDS_PER_SENTENCE = 18
@@ -35,7 +36,8 @@ LANGUAGES = {
 
 
 def ask(card: Card, target: Target, *, document: str, delimiter: str) -> list[Message]:
-    """The messages of the first call: rules, then card, document, and the task once more after it."""
+    """The messages of the first call: rules, then card, escaped document, and the task once more after
+    it."""
     task = _shorten(target) if card.task == "shorten" else _summarize(card, target)
     content = f"{card.line()}\n{fence(document, delimiter)}\n{task} {_language(card)}"
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]

@@ -23,6 +23,7 @@ Check = dict[str, Any]
 
 SUMMARY_TOLERANCE = 0.2  # of the wanted words
 SHORTEN_TOLERANCE = 0.1  # of the source's words
+TOO_COSTLY = "not checked: too costly"
 _LISTED = 20  # findings that are named at most
 _NOVEL_TERMS = {"summarize": 0.5, "shorten": 0.35}
 _CASE_OF_NOUNS = {"de", "lb"}  # every noun is capitalised: compounds of the model's own are no invented names
@@ -69,6 +70,16 @@ def run(
     expected = spoken if language in (None, "", "same") else base_language(str(language))
     case = _Case(source, output, task, target_words, target_ratio, expected, spoken, delimiter)
     return {name: check(case) for name, check in _CHECKS.items()}
+
+
+def not_checked(reason: str = TOO_COSTLY) -> dict[str, Check]:
+    """The report on what could not be checked at all."""
+    return {name: {"score": None, "ok": None, "unknown": reason} for name in _CHECKS}
+
+
+def unknown(report: Mapping[str, Any]) -> dict[str, str]:
+    """The checks that could not be made, with the reason of each."""
+    return {name: check["unknown"] for name, check in report.items() if "unknown" in check}
 
 
 def failed(report: Mapping[str, Any]) -> list[str]:

@@ -4,11 +4,12 @@ would double the memory of every process that names a language. Knows that packa
 import functools
 import lzma
 import mmap
+import os
 import shutil
 import tempfile
 import threading
 import zipfile
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ LENGTHS_AT: Final = 26
 
 Array = npt.NDArray[Any]
 _loading = threading.Lock()
+_adopted: list[int] = []
 
 
 def rank(text: str) -> list[tuple[str, float]]:
@@ -32,28 +34,47 @@ def rank(text: str) -> list[tuple[str, float]]:
     return ranked
 
 
+def share() -> int:
+    """A descriptor of the tables, for a child process to `adopt`: unpacking them takes half a second."""
+    with _loading:
+        return _unpacked()
+
+
+def adopt(descriptor: int) -> None:
+    """Use the tables that another process has unpacked. Call it before anything else here."""
+    with _loading:
+        _adopted.append(descriptor)
+        _load()
+
+
 @functools.cache
 def _load() -> tuple[LanguageIdentifier, mmap.mmap]:
-    """Unpack the tables into a file without a name, which ends with the process."""
+    descriptor = _adopted[0] if _adopted else _unpacked()
+    tables = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    return _identifier(_arrays(tables)), tables
+
+
+@functools.cache
+def _unpacked() -> int:
+    """The tables in a file without a name, which ends with the last process that has it open."""
     with tempfile.TemporaryFile() as file:
         with lzma.open(MODEL_DIR / MODEL_FILE) as packed:
             shutil.copyfileobj(packed, file, 1 << 20)
         file.flush()
-        tables = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        arrays = _arrays(file, tables)
-    return _identifier(arrays), tables
+        return os.dup(file.fileno())
 
 
-def _arrays(file: IO[bytes], tables: mmap.mmap) -> dict[str, Array]:
-    """The archive's members, which are stored as they are, as arrays over the mapping."""
+def _arrays(tables: mmap.mmap) -> dict[str, Array]:
+    """The archive's members, which are stored as they are, as arrays over the mapping. Read through the
+    mapping too: a position in the file would be shared with other processes."""
     found = {}
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast("IO[bytes]", tables)) as archive:
         for member in archive.infolist():
             lengths = np.frombuffer(tables, "<u2", 2, member.header_offset + LENGTHS_AT)
-            file.seek(member.header_offset + HEADER_BYTES + int(lengths.sum()))
-            np.lib.format.read_magic(file)
-            shape, _, kind = np.lib.format.read_array_header_1_0(file)
-            flat = np.frombuffer(tables, kind, int(np.prod(shape)), file.tell())
+            tables.seek(member.header_offset + HEADER_BYTES + int(lengths.sum()))
+            np.lib.format.read_magic(tables)
+            shape, _, kind = np.lib.format.read_array_header_1_0(tables)
+            flat = np.frombuffer(tables, kind, int(np.prod(shape)), tables.tell())
             found[member.filename.removesuffix(".npy")] = flat.reshape(shape)
     return found
 

@@ -16,6 +16,8 @@ from listener.finisher import Finisher
 from listener.hosts import Hosts, Visit
 from listener.lines import Line
 from listener.model import Model
+from listener.offload.pool import Pool
+from listener.offload.process import Budget
 from listener.partials import Partials
 from listener.registry import SlotKey
 from listener.seats import Place, Seat, Seats
@@ -23,6 +25,8 @@ from tests.fix_work import Desk
 from tests.listener.tasks.script import Script, sentences
 
 pytestmark = pytest.mark.services
+
+AMPLE = Budget(cpu_seconds=20.0, memory_mb=512)
 
 
 @dataclass
@@ -59,6 +63,7 @@ async def bench(
     deadline_seconds: float = 30.0,
     budget_seconds: float = 3600.0,
     text: str = sentences(20),
+    budget: Budget = AMPLE,
 ) -> AsyncIterator[Bench]:
     model_id = await desk.model()
     worker = await desk.worker(model_id)
@@ -68,9 +73,9 @@ async def bench(
     findings: list[Finding] = []
     suspected = asyncio.Event()
     line = Line(desk.database.url("listener"), name="test-results", command_seconds=3.0, lock_timeout="100ms")
-    async with desk.statements() as pool, line:
+    async with desk.statements() as pool, line, Pool(budget) as texts:
         around = Surroundings(
-            pool, Finisher(line), Partials(line), deadline_seconds, 3, budget_seconds, expected.append
+            pool, Finisher(line), Partials(line), texts, deadline_seconds, 3, budget_seconds, expected.append
         )
         visit = Visit(cast("Model", model), findings.append, suspected.set)
         attempt = Attempt(claimed, seated(model_id, visit), around)
@@ -198,3 +203,13 @@ async def test_a_stop_does_not_take_back_a_result_that_is_being_written(desk: De
             made.attempt.stop("drained")
         await asyncio.wait_for(running, 10)
     assert desk.job(made.request)["state"] == "done"
+
+
+async def test_a_text_that_is_too_costly_to_read_has_failed_for_good(desk: Desk) -> None:
+    budget = Budget(cpu_seconds=0.001, memory_mb=512)
+    async with bench(desk, Raising([]), text=sentences(10_000), budget=budget) as made:
+        await made.attempt.run()
+    job = desk.job(made.request)
+    assert (job["state"], job["error_code"], job["attempts"]) == ("failed", "text_too_costly", 1)
+    assert job["error_message"].startswith("To read this text takes more")
+    assert [finding.verdict for finding in made.findings] == ["unknown"]

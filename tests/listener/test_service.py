@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -120,6 +122,62 @@ async def test_a_worker_cut_off_until_its_lease_is_about_to_end_gives_up_its_cal
             await restarted(own_cluster, stack, after="lease.fenced")
             await desk.until("select from private.job where request_id = %s and epoch = 2", request)
             assert desk.job(request)["attempts"] == 1
+
+
+async def at_a_text(desk: Desk, stack: Stack) -> tuple[UUID, UUID, int]:
+    """A person, their request, and the process in the middle of work on its text: frozen there, so that it
+    takes for ever."""
+    person = desk.person()
+    request = desk.ask(person, sentences(1_900), target_words=20_000)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (found := text_processes(stack.work.pid)):
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+    os.kill(found[0], signal.SIGSTOP)
+    return person, request, found[0]
+
+
+def text_processes(worker: int) -> list[int]:
+    """The worker's processes that work on texts."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = file.read_bytes().split(b"\0")
+            if b"listener.offload.child" in words and str(worker).encode() in words:
+                found.append(int(file.parent.name))
+    return found
+
+
+async def ended(stack: Stack, pid: int) -> None:
+    """Waits until the process is none of the worker's any more."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while pid in text_processes(stack.work.pid):
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def test_a_cancel_ends_work_on_a_text_whatever_that_is_doing(desk: Desk) -> None:
+    with workers(desk.database) as stack:
+        person, request, pid = await at_a_text(desk, stack)
+        desk.call(person, "cancel", request)
+        await ended(stack, pid)
+        assert desk.job(request)["state"] == "cancelled"
+        await desk.until(DONE, desk.ask(person, sentences(300), target_words=20_000))
+
+
+async def test_a_stop_waits_for_no_text_and_charges_nothing(desk: Desk) -> None:
+    with workers(desk.database, drain_seconds=60) as stack:
+        _, request, pid = await at_a_text(desk, stack)
+        assert stack.work.stop() == 0
+        job = desk.job(request)
+        assert (job["state"], job["attempts"]) == ("ready", 0)
+        assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_a_killed_text_process_costs_its_own_text_one_attempt(desk: Desk) -> None:
+    with workers(desk.database) as stack:
+        _, request, pid = await at_a_text(desk, stack)
+        os.kill(pid, signal.SIGKILL)
+        await desk.until("select from private.job where request_id = %s and attempts = 2", request)
+        assert await desk.until(DONE, request) == (2, 2)
 
 
 async def test_readiness_needs_a_model_server(desk: Desk) -> None:

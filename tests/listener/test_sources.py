@@ -7,6 +7,7 @@ import pytest
 from listener import sources
 from listener.errors import PermanentError
 from listener.queue import Claimed
+from tests.listener.tasks.script import here
 
 
 def claimed(text: str | None) -> Claimed:
@@ -15,12 +16,12 @@ def claimed(text: str | None) -> Claimed:
 
 
 async def test_a_text_is_normalised() -> None:
-    assert await sources.load(claimed("Cafe\u0301\r\nau\u200b lait")) == "Caf\u00e9\nau lait"
+    assert await sources.load(claimed("Cafe\u0301\r\nau\u200b lait"), here) == "Caf\u00e9\nau lait"
 
 
 @pytest.mark.parametrize(("text", "code"), [(None, "source_not_supported"), ("\u200b \u202e!", "empty_text")])
 async def test_what_holds_no_text_is_refused_with_a_sentence(text: str | None, code: str) -> None:
     with pytest.raises(PermanentError) as refused:
-        await sources.load(claimed(text))
+        await sources.load(claimed(text), here)
     assert refused.value.code == code
     assert refused.value.message.endswith(".")

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,10 @@ from prometheus_client import REGISTRY
 from chassis.http import serve
 from listener.engine.faults import Script
 from listener.engine.server import Engine
+from listener.offload.pool import Pool
+from listener.offload.process import Budget
 
+AMPLE = Budget(cpu_seconds=20.0, memory_mb=512)
 DOCUMENT = (
     "The bridge over the river will close in March. Its cables are corroded, the council said. "
     "Work on the bridge will cost 38 million pounds. The ferry will carry walkers over the river. "
@@ -79,9 +81,9 @@ async def cancelled(speaker: Speaker, before: float) -> None:
 
 
 @asynccontextmanager
-async def speaking(faults_file: Path) -> AsyncIterator[Speaker]:
-    with ThreadPoolExecutor(2) as executor:
-        engine = Engine(executor, Script(faults_file))
+async def speaking(faults_file: Path, budget: Budget = AMPLE) -> AsyncIterator[Speaker]:
+    async with Pool(budget, processes=2) as pool:
+        engine = Engine(pool, Script(faults_file))
         async with (
             serve(engine.application(), "127.0.0.1:0", name="engine") as url,
             ClientSession(timeout=ClientTimeout(30)) as session,

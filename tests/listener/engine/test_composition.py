@@ -14,7 +14,7 @@ BRIDGE, MEMO = CORPUS[0].text, CORPUS[1].text
 
 
 def _compose(order: Order, schema: Any = None) -> tuple[str, ...]:
-    return compose(order, schema, lambda: None)
+    return compose(order, schema)
 
 
 def test_a_summary_comes_sentence_by_sentence() -> None:
@@ -86,12 +86,3 @@ def test_a_schema_that_an_extract_cannot_fill_is_refused(schema: Any) -> None:
 
 def test_an_empty_document_gives_an_empty_answer() -> None:
     assert "".join(_compose(Order(""))) == ""
-
-
-def test_composing_can_be_broken_off() -> None:
-    with pytest.raises(InterruptedError):
-        compose(Order(BRIDGE), None, _interrupt)
-
-
-def _interrupt() -> None:
-    raise InterruptedError

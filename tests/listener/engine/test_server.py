@@ -3,12 +3,15 @@
 import asyncio
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import ollama
 import pytest
 
-from tests.listener.engine.conftest import DOCUMENT, Speaker, cancelled, count, prompt, text_of
+from listener.offload.process import Budget
+from tests.listener.engine.conftest import DOCUMENT, Speaker, cancelled, count, prompt, speaking, text_of
+from tests.listener.tasks.script import sentences
 
 
 async def test_an_answer_is_streamed_record_by_record(engine: Speaker) -> None:
@@ -167,3 +170,27 @@ async def test_a_text_that_the_engine_fails_at_is_said_to_be_its_own_fault(
     assert (status, said) == (500, {"error": "the engine has failed at this text", "code": "engine_failed"})
     monkeypatch.undo()
     assert (await engine.chat())[0] == 200
+
+
+async def test_a_long_text_is_answered_as_a_short_one_is(engine: Speaker) -> None:
+    status, records = await engine.chat(prompt(sentences(400)))
+    assert status == 200
+    assert text_of(records).count("before") >= 2
+    assert records[-1]["prompt_eval_count"] > 4_000
+    status, (whole,) = await engine.chat(prompt(sentences(400)), stream=False)
+    assert (status, whole["message"]["content"]) == (200, text_of(records))
+
+
+async def test_what_is_wrong_with_a_long_call_is_refused_in_the_same_words(engine: Speaker) -> None:
+    status, words = await engine.refusal("/api/chat", {"model": "no such", "prompt": "x" * 5_000})
+    assert (status, words) == (404, "model 'no such' not found")
+    status, (record,) = await engine.chat(prompt(sentences(400), style="loud"))
+    assert (status, record["error"][:13]) == (400, "invalid task:")
+
+
+async def test_a_text_beyond_the_budget_is_refused_with_a_code(tmp_path: Path) -> None:
+    (tmp_path / "faults.json").write_text("[]")
+    async with speaking(tmp_path / "faults.json", Budget(cpu_seconds=0.01, memory_mb=512)) as engine:
+        status, (record,) = await engine.chat(prompt(sentences(9_000)))
+        assert (status, record["code"]) == (500, "engine_failed")
+        assert (await engine.chat())[0] == 200

@@ -13,7 +13,7 @@ from listener.engine.settings import EngineSettings
 
 
 def _settings(folder: Path) -> EngineSettings:
-    return EngineSettings("info", "json", f"unix:{folder}/engine", f"unix:{folder}/admin")
+    return EngineSettings("info", "json", f"unix:{folder}/engine", f"unix:{folder}/admin", 1, 20.0, 512)
 
 
 class _Observed(Lifecycle):

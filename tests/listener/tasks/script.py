@@ -1,10 +1,19 @@
 """A model whose answers a test writes down: what a task asks of a model, without a server."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from listener.model import Answer, Hear, Message
 from listener.text.tokens import estimate_tokens
+
+T = TypeVar("T")
+
+
+async def here(work: Callable[..., T], *arguments: Any) -> T:
+    """Work on a text, in this process."""
+    return work(*arguments)
 
 
 @dataclass
@@ -29,6 +38,7 @@ class Script:
         call = len(self.asked) - 1
         for word in self.answers[call].split(" "):
             hear(word + " ")
+            await asyncio.sleep(0)  # as it is with a server: pieces come in turns of the loop
         cut = call < len(self.cut) and self.cut[call]
         return Answer(self.answers[call], cut, 10, 5, 0.1, 0.2)
 

@@ -1,21 +1,30 @@
 """A task from request to result: streamed, cleaned, measured, corrected once, the better answer kept."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import pytest
 
 from listener.errors import PermanentError, TransientError
-from listener.tasks import answering
+from listener.offload.errors import BrokenOffError, OffloadError, TooCostlyError
+from listener.offload.pool import Offload
+from listener.tasks import answering, measuring
 from listener.tasks.budget import target_of
+from listener.tasks.measuring import look_at
 from listener.tasks.request import Request, Result
-from tests.listener.tasks.script import Heard, Script, sentences
+from tests.listener.tasks.script import Heard, Script, here, sentences
+
+T = TypeVar("T")
 
 SOURCE = sentences(60)
 WANTED = Request("summarize", SOURCE, target_words=100)
 GOOD, LONG, SHORT = sentences(10), sentences(25), sentences(3)
 
 
-async def run(request: Request, model: Script, heard: Heard | None = None) -> Result:
-    emit = (heard or Heard()).emit
-    return await answering.answer(request, target_of(request), model=model, emit=emit)
+async def run(request: Request, model: Script, heard: Heard | None = None, offload: Offload = here) -> Result:
+    source = look_at(request.text)
+    work = answering.Work(request, source, target_of(request, source.words), model, offload)
+    return await answering.answer(work, (heard or Heard()).emit)
 
 
 async def test_a_good_answer_needs_one_call_and_is_described() -> None:
@@ -130,3 +139,53 @@ async def test_the_documents_own_look_alikes_come_back_as_they_were() -> None:
     assert (
         "They wrote <doc-1> on it" in (await run(Request("summarize", source, target_words=100), model)).body
     )
+
+
+def failing(error: OffloadError, *works: object) -> Offload:
+    """Processes in which these functions come to no end."""
+
+    async def offload(work: Callable[..., T], *arguments: Any) -> T:
+        if work in works:
+            raise error
+        return work(*arguments)
+
+    return offload
+
+
+COSTLY = [TooCostlyError("cpu"), TooCostlyError("memory"), TooCostlyError("time"), BrokenOffError(-9)]
+
+
+@pytest.mark.parametrize("error", COSTLY, ids=str)
+async def test_an_answer_that_is_too_costly_to_check_is_kept_and_says_so(error: OffloadError) -> None:
+    model = Script([f"Sure! Here is the summary:\n\n{SHORT}"])
+    result = await run(WANTED, model, offload=failing(error, measuring.measure))
+    assert (result.body, result.engine["calls"]) == (SHORT, 1)
+    assert {(check["ok"], check["unknown"]) for check in result.checks.values()} == {
+        (None, "not checked: too costly")
+    }
+
+
+async def test_an_answer_that_is_too_costly_even_to_clean_is_kept_as_it_was_said() -> None:
+    offload = failing(TooCostlyError("cpu"), measuring.measure, measuring.tidy)
+    result = await run(WANTED, Script([f" <s>{GOOD} "]), offload=offload)
+    assert result.body == f"<s>{GOOD}"
+
+
+async def test_of_two_answers_the_one_that_could_be_checked_is_kept() -> None:
+    checked = 0
+
+    async def once(work: Callable[..., T], *arguments: Any) -> T:
+        nonlocal checked
+        checked += work is measuring.measure
+        if checked > 1 and work is measuring.measure:
+            raise TooCostlyError("cpu")
+        return work(*arguments)
+
+    assert (await run(WANTED, Script([LONG, GOOD]), offload=once)).body == LONG
+
+
+async def test_a_text_that_is_passed_through_unchecked_says_so() -> None:
+    offload = failing(TooCostlyError("cpu"), measuring.check)
+    result = await answering.pass_through(Request("summarize", SHORT), offload)
+    assert result.body == SHORT
+    assert all(check["unknown"] for check in result.checks.values())
