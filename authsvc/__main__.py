@@ -11,9 +11,10 @@ from typing import Any
 import asyncpg
 
 from authsvc import app, commands
-from authsvc.errors import AuthError, StartError
+from authsvc.errors import AuthError
 from authsvc.settings import Settings
 from chassis import logging
+from chassis.errors import StartError
 from chassis.service import EXIT_FAILURE, run, settings_or_exit
 
 

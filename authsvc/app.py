@@ -16,7 +16,7 @@ from authsvc.canary import Canary
 from authsvc.database import COMMAND_SECONDS, CONNECT_SECONDS, GAVE_UP, borrowed
 from authsvc.endpoints.browsers import Browsers
 from authsvc.endpoints.sign_in import Endpoints
-from authsvc.errors import InvalidBodyError, StartError, UnavailableError
+from authsvc.errors import InvalidBodyError, UnavailableError
 from authsvc.hashing import Hasher
 from authsvc.housekeeping import keep_house
 from authsvc.keys.master import MasterKey
@@ -27,7 +27,8 @@ from authsvc.sessions import Lifetimes, Sessions
 from authsvc.settings import BCRYPT_COSTS, Settings, is_loopback
 from authsvc.tokens import Issuer
 from chassis.admin import admin
-from chassis.database import Pool, pool
+from chassis.database import Pool, patiently, pool
+from chassis.errors import StartError
 from chassis.http import application, serve
 from chassis.service import Lifecycle
 
@@ -40,7 +41,9 @@ async def main(lifecycle: Lifecycle, settings: Settings) -> None:
     """Serve until told to stop."""
     options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
     async with (
-        pool(settings.database_url, name="authsvc", size=settings.pool_size, **options) as database,
+        pool(
+            settings.database_url, name="authsvc", size=settings.pool_size, waits=True, **options
+        ) as database,
         Hasher(threads=settings.bcrypt_threads, cost=settings.bcrypt_cost).running() as hasher,
         asyncio.TaskGroup() as group,
     ):
@@ -74,7 +77,7 @@ async def _build(
     later: Callable[[Coroutine[Any, Any, None]], object],
 ) -> Service:
     master_key = MasterKey.parse(settings.master_key)
-    issuer = await _prepare(settings, database, master_key)
+    issuer = await patiently(lambda: _prepare(settings, database, master_key))
     limits = Limits(database, master_key.derive("rate-limit-hmac"))
     sessions = Sessions(
         database, limits, secret=master_key.derive("refresh-mac"), lifetimes=_lifetimes(settings)

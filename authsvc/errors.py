@@ -112,7 +112,3 @@ class OriginError(AuthError):
     def __init__(self) -> None:
         message = "Pages of this origin may not use the session cookie. The operator can allow it."
         super().__init__(403, "origin_not_allowed", message)
-
-
-class StartError(Exception):
-    """The service cannot start as things are; the text says what to change."""

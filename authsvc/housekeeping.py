@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from authsvc.database import GAVE_UP
-from chassis.database import connection_lost
+from chassis.database import passing, told
 
 EVERY_SECONDS = 600.0
 
@@ -21,7 +20,7 @@ async def keep_house(chores: Sequence[Callable[[], Awaitable[None]]]) -> None:
             try:
                 await chore()
             except Exception as error:
-                if not connection_lost(error) and not isinstance(error, GAVE_UP):
+                if not passing(error):
                     raise
-                log.warning("housekeeping.put_off", error=f"{type(error).__name__}: {error}")
+                log.warning("housekeeping.put_off", error=told(error))
         await asyncio.sleep(EVERY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 (spreads load, guards nothing)

@@ -4,8 +4,8 @@ Knows roles and privileges, and no data.
 """
 
 from authsvc.database import Connection
-from authsvc.errors import StartError
 from authsvc.tokens import ROLE
+from chassis.errors import StartError
 
 CLIENT_ROLES = ["pgrest_anon", ROLE, "authenticator"]
 

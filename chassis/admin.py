@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from chassis.database import told
 from chassis.errors import ApiError
 from chassis.http import SEVERITY, application
 from chassis.serving import serve
@@ -75,7 +76,7 @@ async def _refresh(refresh: Refresh) -> None:
         async with asyncio.timeout(REFRESH_SECONDS):
             await refresh()
     except Exception as error:
-        log.warning("admin.refresh_failed", error=f"{type(error).__name__}: {error}")
+        log.warning("admin.refresh_failed", error=told(error))
 
 
 async def _ask(name: str, check: Check) -> str:
@@ -85,5 +86,5 @@ async def _ask(name: str, check: Check) -> str:
     except TimeoutError:
         return "timeout"
     except Exception as error:
-        log.warning("admin.check_failed", check=name, error=f"{type(error).__name__}: {error}")
+        log.warning("admin.check_failed", check=name, error=told(error))
         return "error"

@@ -1,18 +1,21 @@
-"""Connections to Postgres: one, or a pool, to the host that takes writes; and when to reconnect.
+"""Connections to Postgres: one, or a pool, to the host that takes writes; and what its errors mean.
 
 Knows no table and no statement but its own probes.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
+import structlog
 from asyncpg.pool import PoolAcquireContext
+
+from chassis.errors import StartError
 
 if TYPE_CHECKING:  # generic for the type checker only
     Connection: TypeAlias = asyncpg.Connection[Any]
@@ -20,6 +23,8 @@ if TYPE_CHECKING:  # generic for the type checker only
     AcquireContext: TypeAlias = PoolAcquireContext[Any]
 else:
     Connection, Pool, AcquireContext = asyncpg.Connection, asyncpg.Pool, PoolAcquireContext
+
+T = TypeVar("T")
 
 HOST_SECONDS = 2.0  # a host that has not answered by then is out of the race
 SECOND_ANSWER_SECONDS = 0.1  # after the first writable host, so long for another with a newer timeline
@@ -32,6 +37,25 @@ PROBE_AFTER_IDLE_SECONDS = 0.005  # a busy connection is not worth the round tri
 # Admin shutdown, crash shutdown, cannot connect now, idle session timeout, read only (a demoted primary), too
 # many connections, a database that allows none; class 08 is matched by its prefix.
 LOST_SQLSTATES = {"57P01", "57P02", "57P03", "57P05", "25006", "53300", "55000"}
+
+DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# At a start these are nothing to wait for. In a process that runs, they are: somebody is at work on it.
+SETUP_FAULTS = {
+    "28P01": "The database refuses the password. Give the right one in the database URL.",
+    "28000": "The database does not let this role in. Look at the URL, pg_hba.conf and sql/roles.sql.",
+    "3D000": "There is no such database. Look at the URL, or run `precis setup`.",
+    "3F000": "The database has no schema of Precis. Run the migrations (`dbmate up`).",
+    "42P01": "The database lacks a table. Run the migrations (`dbmate up`).",
+    "42703": "The database lacks a column. Run the migrations (`dbmate up`).",
+    "42883": "The database lacks a function. Run the migrations (`dbmate up`).",
+    "42501": "This role may not do what the service does. Run sql/roles.sql and the migrations.",
+    "42704": "The database lacks something. Run sql/roles.sql and the migrations.",
+}
+STARTING_BASE_SECONDS = 0.1
+STARTING_CAP_SECONDS = 5.0
+TOLD_MAX_CHARS = 200
+
+log = structlog.get_logger()
 
 
 class NoPrimaryError(ConnectionError):
@@ -53,29 +77,36 @@ async def connect(url: str, *, name: str, **options: Any) -> Connection:
 
 
 @asynccontextmanager
-async def pool(url: str, *, name: str, size: int, **options: Any) -> AsyncIterator[Pool]:
-    """A pool of up to `size` connections. One is opened at once, so that a wrong URL ends the start."""
+async def pool(url: str, *, name: str, size: int, waits: bool = False, **options: Any) -> AsyncIterator[Pool]:
+    """A pool of up to `size` connections. One is opened at once, so that a wrong URL ends the start.
+
+    Raises what asyncpg raises; a service `waits` for a database that is away, and gets a StartError.
+    """
 
     async def opened(dsn: str, **given: Any) -> Connection:
         given.pop("loop", None)
         return await connect(dsn, name=name, **given)
 
-    opening = _Pool(
-        url,
-        connect=cast(Any, opened),
-        connection_class=_Connection,
-        record_class=asyncpg.Record,
-        loop=asyncio.get_running_loop(),
-        init_size=1,
-        min_size=0,
-        max_size=size,
-        max_queries=50_000,
-        max_inactive_connection_lifetime=300.0,
-        setup=_probe,
-        reset=_reset,
-        **options,
-    )
-    await opening
+    async def filled() -> _Pool:
+        empty = _Pool(
+            url,
+            connect=cast(Any, opened),
+            connection_class=_Connection,
+            record_class=asyncpg.Record,
+            loop=asyncio.get_running_loop(),
+            init_size=1,
+            min_size=0,
+            max_size=size,
+            max_queries=50_000,
+            max_inactive_connection_lifetime=300.0,
+            setup=_probe,
+            reset=_reset,
+            **options,
+        )
+        await empty
+        return empty
+
+    opening = await (patiently(filled) if waits else filled())
     try:
         yield opening
     finally:
@@ -94,6 +125,68 @@ def connection_lost(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         return "closed" in str(error) or "closing" in str(error)
     return isinstance(error, OSError | asyncpg.InternalClientError)
+
+
+def passing(error: BaseException) -> bool:
+    """Whether a loop that runs should try again: any error of the database, or of the way to it.
+
+    There is no list of those that pass: one that was not on it ended the process. A mistake of ours is none
+    of these, and ends it. Raises CancelledError if this task is being cancelled: what a lost connection
+    raises while it is left by a cancellation has taken that one's place.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(passing, error.exceptions))
+    return isinstance(error, DATABASE_ERRORS)
+
+
+async def patiently(action: Callable[[], Awaitable[T]]) -> T:
+    """What `action` returns, tried again while the database is away or in trouble. For a process's start.
+
+    Raises StartError for what only a person can mend: a wrong password or role, a schema that is not there.
+    """
+    delays = backoff(base=STARTING_BASE_SECONDS, cap=STARTING_CAP_SECONDS)
+    while True:
+        try:
+            return await action()
+        except Exception as error:
+            if fault := setup_fault(error):
+                raise StartError(fault) from error
+            if not passing(error):
+                raise
+            log.warning("database.awaited", error=told(error))
+            await asyncio.sleep(next(delays))
+
+
+def setup_fault(error: BaseException) -> str | None:
+    """What a person must set right before this can work, None if it may work by itself."""
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return f"The database URL is wrong: {error}"
+    sentence = SETUP_FAULTS.get(getattr(error, "sqlstate", None) or "")
+    return sentence and f"{sentence} ({told(error)})"
+
+
+def refused(error: BaseException) -> bool:
+    """Whether it is the data that the database does not take: the same again gives the same."""
+    return str(getattr(error, "sqlstate", None) or "").startswith(("22", "23"))
+
+
+def troubled(error: BaseException) -> bool:
+    """Whether who asked is to ask again: the database is away or in trouble, whatever it was asked."""
+    state = str(getattr(error, "sqlstate", None) or "")
+    return isinstance(error, DATABASE_ERRORS) and not refused(error) and not state.startswith("42")
+
+
+def told(error: BaseException) -> str:
+    """The error for the log: without the details that Postgres adds, and without a message about data, since
+    both quote it."""
+    state = getattr(error, "sqlstate", None)
+    if state is None:
+        return f"{type(error).__name__}: {error}"
+    text = "" if refused(error) or not error.args else f": {str(error.args[0])[:TOLD_MAX_CHARS]}"
+    return f"{type(error).__name__}{text} [{state}]"
 
 
 def backoff(*, base: float, cap: float) -> Iterator[float]:

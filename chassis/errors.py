@@ -1,5 +1,7 @@
 """The one shape of every answer that is not a success, PostgREST's own: code, message, details, hint.
 
+And what ends a start.
+
 Knows no code; callers bring theirs.
 """
 
@@ -33,3 +35,7 @@ class ApiError(Exception):
         if self.status in (408, 413):
             response.force_close()  # the rest of the body is not waited for
         return response
+
+
+class StartError(Exception):
+    """The service cannot start as things are; the text says what to change."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import structlog
 from aiohttp import hdrs, web
 
-from chassis.database import connection_lost
+from chassis.database import told, troubled
 from chassis.errors import ApiError
 from chassis.serving import serve
 
@@ -154,7 +154,7 @@ async def _answer(request: web.Request, handler: Handler, line: dict[str, Any]) 
         if answer.code == "internal":
             line["exc_info"] = error
         elif answer.status == 503 and answer is not error:
-            line["cause"] = f"{type(error).__name__}: {error}"
+            line["cause"] = told(error)
         return answer.response()
 
 
@@ -164,7 +164,7 @@ def _to_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, web.HTTPException):
         return _translate(error)
-    if connection_lost(error):
+    if troubled(error):
         message = "The database cannot be reached at the moment. Try again."
         return ApiError(503, "unavailable", message, headers={"Retry-After": "2"})
     return ApiError(500, "internal", "Something failed on our side. Try again, or report the request id.")

@@ -15,6 +15,7 @@ from typing import NoReturn, TypeVar
 import structlog
 import uvloop
 
+from chassis.errors import StartError
 from chassis.settings import SettingsError, describe, load
 
 T = TypeVar("T")
@@ -32,9 +33,11 @@ class Lifecycle:
     """What a service's main is given: the order to stop, and how to say that it is ready."""
 
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    starting: "asyncio.Task[None] | None" = None  # until it is ready: what it waits for may never come
 
     def ready(self, status: str = "") -> None:
         """Tell systemd that the service can serve, and start answering its watchdog if it has one."""
+        self.starting = None
         _notify("READY=1", f"STATUS={status}")
         log.info("service.ready", status=status)
         if period := _watchdog_seconds():
@@ -51,6 +54,8 @@ class Lifecycle:
         log.info("service.stopping", signal=signal.Signals(number).name)
         _notify("STOPPING=1")
         self.stopping.set()
+        if self.starting is not None:
+            self.starting.cancel()
 
     def _ping(self, every: float) -> None:
         # From the loop itself: it proves that the loop turns and no more, since a process that waits for its
@@ -60,9 +65,13 @@ class Lifecycle:
 
 
 def run(main: Callable[[Lifecycle], Awaitable[None]]) -> int:
-    """Run `main` until it returns, and return the process's exit code. What it raises is logged once."""
+    """Run `main` until it returns, and return the process's exit code. What it raises is logged once: as its
+    sentence alone if it says what a person must change."""
     try:
         uvloop.run(_supervise(main))
+    except StartError as error:
+        log.critical("service.cannot_start", reason=str(error))
+        return EXIT_CONFIG
     except (Exception, BaseExceptionGroup, asyncio.CancelledError):
         log.critical("service.failed", exc_info=True)
         return EXIT_FAILURE
@@ -89,7 +98,12 @@ async def _supervise(main: Callable[[Lifecycle], Awaitable[None]]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lifecycle.stop, number)
-    await main(lifecycle)
+    lifecycle.starting = asyncio.current_task()
+    try:
+        await main(lifecycle)
+    except asyncio.CancelledError:
+        if lifecycle.starting is None or not lifecycle.stopping.is_set():
+            raise
 
 
 def _leave(code: int, *lines: str) -> NoReturn:

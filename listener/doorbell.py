@@ -13,8 +13,7 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
-from chassis.database import backoff, connect
-from listener.lines import passing
+from chassis.database import backoff, connect, passing, told
 
 # Waits for those who are making a job ready now: they did not ring.
 HANG_UP_A_SIGN: LiteralString = "lock table private.bell in share mode"
@@ -69,7 +68,7 @@ class Doorbell:
             except Exception as error:
                 if not passing(error):
                     raise
-                log.warning("doorbell.lost", error=f"{type(error).__name__}: {error}")
+                log.warning("doorbell.lost", error=told(error))
             await asyncio.sleep(next(delays))
 
     @contextlib.asynccontextmanager

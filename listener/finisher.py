@@ -9,10 +9,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import asyncpg
-
+from chassis.database import passing
 from listener import queue
-from listener.lines import Line, passing
+from listener.lines import Line
 from listener.queue import Claim, Finished
 
 
@@ -51,6 +50,6 @@ class Finisher:
             return await self._line.run(lambda connection: queue.finish(connection, rows))
         except Exception as error:
             # One row that the database refuses is told as its own when it goes alone.
-            if not passing(error) and not isinstance(error, asyncpg.PostgresError):
+            if not passing(error):
                 raise
             return None

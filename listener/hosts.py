@@ -15,9 +15,9 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
+from chassis.database import passing, told
 from listener import diagnosis, registry
 from listener.breaker import Breaker, Caller, Finding, State
-from listener.lines import passing
 from listener.listing import Listed, ListingError, read_listed, read_tags, read_version
 from listener.model import Model, Patience
 from listener.queue import Claimant, Connection
@@ -237,8 +237,7 @@ class Hosts:
             await recording
         except Exception as error:
             # Two listeners that choose a default at one moment: the unique index lets one through.
-            known = passing(error) or isinstance(error, asyncpg.UniqueViolationError)
-            log.warning("host.not_recorded", error=f"{type(error).__name__}: {error}", exc_info=not known)
+            log.warning("host.not_recorded", error=told(error), exc_info=not passing(error))
             return False
         return True
 

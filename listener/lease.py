@@ -12,9 +12,9 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter, Histogram
 
-from chassis.database import backoff
+from chassis.database import backoff, passing, told
 from listener import registry
-from listener.lines import Line, passing
+from listener.lines import Line
 from listener.queue import Claimant
 from listener.registry import Pulse
 from listener.upkeep import LEASE_SECONDS
@@ -151,7 +151,7 @@ class Lease:
                 if not passing(error):
                     raise
                 log.warning(
-                    "lease.not_renewed", error=f"{type(error).__name__}: {error}", silence=self._silence()
+                    "lease.not_renewed", error=told(error), silence=self._silence()
                 )
                 pause = next(delays)
             with contextlib.suppress(TimeoutError):

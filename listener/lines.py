@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 import asyncpg
 
-from chassis.database import connect, connection_lost
+from chassis.database import connect, connection_lost, patiently
 
 T = TypeVar("T")
 
@@ -27,22 +27,8 @@ GUARD = {
     "jit": "off",
 }
 
-# The statement has changed nothing and may be run again: deadlock_detected, serialization_failure; a little
-# later also query_canceled (a timeout), lock_not_available, disk_full, out_of_memory.
+# The statement has changed nothing and may be run again at once: deadlock_detected, serialization_failure.
 AT_ONCE = {"40P01", "40001"}
-LATER = {"57014", "55P03", "53100", "53200"}
-
-
-def passing(error: BaseException) -> bool:
-    """Whether the statement may work the next time: the database was away, or in trouble.
-
-    Raises CancelledError if this task is being cancelled: what a lost connection raises while it is left by a
-    cancellation has taken that one's place.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError from error
-    return connection_lost(error) or getattr(error, "sqlstate", None) in AT_ONCE | LATER
 
 
 class Line:
@@ -59,7 +45,7 @@ class Line:
 
     async def __aenter__(self) -> Self:
         async with self._turn:
-            self._connection = await self._open()
+            self._connection = await patiently(self._open)
         return self
 
     async def __aexit__(

@@ -14,8 +14,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from chassis.database import backoff, connect
-from listener.lines import passing
+from chassis.database import backoff, connect, passing, told
 from listener.upkeep import ALIVE_LOCK
 
 BELL = "precis_bell"
@@ -90,7 +89,7 @@ class Notices:
             except Exception as error:
                 if not passing(error):
                     raise
-                log.warning("notices.lost", error=f"{type(error).__name__}: {error}")
+                log.warning("notices.lost", error=told(error))
             await asyncio.sleep(next(delays))
 
     @contextlib.asynccontextmanager

@@ -13,16 +13,19 @@ from typing import Any, assert_never
 import asyncpg
 import structlog
 
-from chassis.database import backoff
+from chassis.database import backoff, passing, refused, told
 from listener import queue
 from listener.errors import CapacityError, PermanentError, TaskError
-from listener.lines import AT_ONCE, passing
+from listener.lines import AT_ONCE
 from listener.queue import Claimed, Connection, Finished
 from listener.tasks.request import Result
 
 BACKOFF_SECONDS = 1.0
 BACKOFF_CAP_SECONDS = 60.0
 MINUTE = 60.0
+RESULT_REFUSED = (
+    "The result holds what a database cannot keep, such as a NUL character. Try it again, or another model."
+)
 
 log = structlog.get_logger()
 
@@ -113,7 +116,8 @@ def jitter(tries: int) -> float:
 async def write(pool: "asyncpg.Pool[Any]", claimed: Claimed, outcome: Outcome) -> bool:
     """Make it so; whether the job was still ours. Does not give up while the database is away.
 
-    Every outcome may be written twice: its commit's answer can get lost. The epoch lets only one count.
+    Every outcome may be written twice: its commit's answer can get lost. The epoch lets only one count. A
+    result that the database will never take fails its job, and nobody else's.
     """
     delays = backoff(base=0.05, cap=2.0)
     while True:
@@ -123,7 +127,10 @@ async def write(pool: "asyncpg.Pool[Any]", claimed: Claimed, outcome: Outcome) -
         except Exception as error:
             if not passing(error):
                 raise
-            log.warning("outcome.not_written", error=f"{type(error).__name__}: {error}", job=claimed.job_id)
+            log.warning("outcome.not_written", error=told(error), job=claimed.job_id)
+            if refused(error) and isinstance(outcome, Done):
+                outcome = Failed("result_refused", RESULT_REFUSED)
+                continue
             if getattr(error, "sqlstate", None) not in AT_ONCE:
                 await asyncio.sleep(next(delays))
 

@@ -5,14 +5,15 @@ their claims.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
 from prometheus_client import Counter
 
+from chassis.database import passing, refused, told
 from listener import queue
-from listener.lines import Line, passing
+from listener.lines import Line
 from listener.queue import Claim, Piece, Progress
 
 LINGER_SECONDS = 0.03  # before the first piece: an answer that is whole by then needs no preview
@@ -90,23 +91,39 @@ class Partials:
             await asyncio.sleep(TICK_SECONDS if written else TROUBLE_SECONDS)
 
     async def _write(self) -> bool:
-        now = asyncio.get_running_loop().time()
         previews = sorted(self._previews.values(), key=lambda preview: preview.claim)
-        pieces = [piece for preview in previews for piece in preview.gather()]
-        moved = [preview for preview in previews if preview.has_moved(now)]
-        steps = [Progress(preview.claim, preview.share) for preview in moved]
         try:
-            if pieces or steps:
-                await self._line.run(lambda connection: queue.write_partials(connection, pieces, steps))
+            await self._send(previews)
         except Exception as error:
             if not passing(error):
                 raise
-            log.warning("partials.not_written", error=f"{type(error).__name__}: {error}", pieces=len(pieces))
+            log.warning("partials.not_written", error=told(error), previews=len(previews))
             self._something.set()
+            if refused(error):
+                await self._silence(previews)
             return False
+        return True
+
+    async def _silence(self, previews: Sequence[Preview]) -> None:
+        """Leave out whose text the database does not take, so that the others' is still shown."""
+        for preview in previews:
+            try:
+                await self._send([preview])
+            except Exception as error:
+                if not passing(error):
+                    raise
+                if refused(error):
+                    self._previews.pop(preview.claim, None)
+
+    async def _send(self, previews: Sequence[Preview]) -> None:
+        now = asyncio.get_running_loop().time()
+        pieces = [piece for preview in previews for piece in preview.gather()]
+        moved = [preview for preview in previews if preview.has_moved(now)]
+        steps = [Progress(preview.claim, preview.share) for preview in moved]
+        if pieces or steps:
+            await self._line.run(lambda connection: queue.write_partials(connection, pieces, steps))
         PIECES.inc(len(pieces))
         for preview in previews:
             preview.unsent.clear()
         for preview in moved:
             preview.shared, preview.shared_at = preview.share, now
-        return True

@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from listener.lines import passing
+from chassis.database import passing, told
 from listener.queue import Connection
 
 RETENTION_LOCK = 7_303  # of private's advisory locks: who deletes
@@ -63,7 +63,7 @@ class Retention:
         except Exception as error:
             if not passing(error):
                 raise
-            log.warning("retention.failed", error=f"{type(error).__name__}: {error}")
+            log.warning("retention.failed", error=told(error))
             return False
         EXPIRED.inc(expired)
         if expired:

@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from chassis.admin import admin
-from chassis.database import pool
+from chassis.database import passing, pool, told
 from chassis.service import Lifecycle
 from listener import lag
 from listener.attempt import Surroundings
@@ -23,7 +23,7 @@ from listener.doorbell import Doorbell
 from listener.finisher import Finisher
 from listener.hosts import Hosts, Wishes
 from listener.lease import RENEW_ANSWER_SECONDS, Lease
-from listener.lines import GUARD, Line, passing
+from listener.lines import GUARD, Line
 from listener.model import Patience
 from listener.notices import Notices
 from listener.offload.pool import Pool
@@ -74,7 +74,7 @@ async def _leave(lease: Lease) -> None:
     except Exception as error:  # then the lease runs out, and another worker takes over
         if not passing(error):
             raise
-        log.warning("lease.not_given_back", error=f"{type(error).__name__}: {error}")
+        log.warning("lease.not_given_back", error=told(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,9 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from chassis.database import backoff
+from chassis.database import backoff, passing, told
 from listener import upkeep
 from listener.lease import Lease
-from listener.lines import passing
 from listener.registry import Pulse
 from listener.upkeep import Rescued
 
@@ -82,7 +81,7 @@ class Sweeper:
             except Exception as error:
                 if not passing(error):
                     raise
-                log.warning("sweeper.failed", error=f"{type(error).__name__}: {error}")
+                log.warning("sweeper.failed", error=told(error))
                 pause = next(delays)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause + random.uniform(0, JITTER_SECONDS)):  # noqa: S311

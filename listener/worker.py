@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from chassis.database import backoff
+from chassis.database import backoff, passing, told
 from listener import queue, registry
 from listener.attempt import Attempt, Stop, Surroundings
 from listener.breaker import UNKNOWN, Caller
@@ -20,7 +20,7 @@ from listener.doorbell import Doorbell
 from listener.floors import Floors
 from listener.hosts import Hosts
 from listener.lease import Lease
-from listener.lines import Line, passing
+from listener.lines import Line
 from listener.queue import Claim, Claimed, Want
 from listener.registry import Pulse, Share
 from listener.rulings import rule
@@ -189,7 +189,7 @@ class Worker:
         except Exception as error:
             if not passing(error):
                 raise
-            log.warning("worker.cannot_claim", error=f"{type(error).__name__}: {error}")
+            log.warning("worker.cannot_claim", error=told(error))
             return next(self._delays)
         self._delays = backoff(base=0.1, cap=2.0)
         return pause

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from authsvc.database import Connection
-from authsvc.errors import StartError
+from chassis.errors import StartError
 
 State = Literal["next", "active", "retiring"]
 

@@ -10,7 +10,7 @@ import structlog
 
 from authsvc.database import COMMAND_SECONDS, CONNECT_SECONDS
 from authsvc.keys.ring import POLL_SECONDS, KeyRing
-from chassis.database import backoff, connect, connection_lost
+from chassis.database import backoff, connect, passing, told
 
 CHANNEL = "pgrst"  # where PostgREST is told of the same changes
 
@@ -18,15 +18,19 @@ log = structlog.get_logger()
 
 
 async def watch(ring: KeyRing, url: str, *, looked: Callable[[], None]) -> None:
-    """Look, forever; `looked` is called after each look. Ends only by what reconnecting cannot mend."""
-    for delay in backoff(base=0.5, cap=5.0):
+    """Look, forever; `looked` is called after each look. Raises StartError if the keys cannot be opened."""
+    delays = backoff(base=0.5, cap=5.0)
+    while True:
+        began = asyncio.get_running_loop().time()
         try:
             await _follow(ring, url, looked)
         except Exception as error:
-            if not connection_lost(error):
+            if not passing(error):
                 raise
-            log.warning("keys.connection_lost", error=f"{type(error).__name__}: {error}")
-        await asyncio.sleep(delay)
+            log.warning("keys.not_followed", error=told(error))
+        if asyncio.get_running_loop().time() - began > POLL_SECONDS:
+            delays = backoff(base=0.5, cap=5.0)
+        await asyncio.sleep(next(delays))
 
 
 async def _follow(ring: KeyRing, url: str, looked: Callable[[], None]) -> None:

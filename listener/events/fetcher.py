@@ -6,10 +6,9 @@ Several run at once; the hub sees to it that no audience is read by two of them.
 import asyncio
 from typing import Final
 
-import asyncpg
 import structlog
 
-from chassis.database import backoff, connection_lost
+from chassis.database import backoff, connection_lost, passing, told
 from listener.events import frames
 from listener.events.hub import Hub, Turn
 from listener.events.reader import READ_MAX_PIECES, Reader, RefusedError
@@ -37,8 +36,8 @@ async def fetch(hub: Hub, reader: Reader) -> None:
                 if connection_lost(error):
                     hub.soil(turn.audience, partials=True)
                     await asyncio.sleep(next(delays))
-                elif isinstance(error, asyncpg.PostgresError):
-                    log.exception("stream.read_failed", owner=str(turn.audience.owner))
+                elif passing(error):
+                    log.error("stream.read_failed", owner=str(turn.audience.owner), error=told(error))
                     _end(turn, Ending("error", frames.bye("error", ERROR_RETRY_MILLISECONDS)))
                 else:
                     raise

@@ -6,11 +6,10 @@ The only module here that knows how the others are built.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import asyncpg
 import structlog
 
 from chassis.admin import admin
-from chassis.database import Pool, connection_lost, pool
+from chassis.database import Pool, backoff, passing, patiently, pool, told
 from chassis.http import serve
 from chassis.service import Lifecycle
 from listener.events import retention
@@ -33,8 +32,8 @@ PLANNING = {
     "enable_bitmapscan": "off",
 }
 SWEEP_SECONDS = 1.0
-RETRY_SECONDS = 2.0
-PASSING = (asyncpg.DeadlockDetectedError, asyncpg.QueryCanceledError)
+RETRY_BASE_SECONDS = 0.1
+RETRY_CAP_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -43,12 +42,12 @@ async def main(lifecycle: Lifecycle, settings: EventsSettings) -> None:
     """Serve until `lifecycle.stopping`, then say goodbye on every stream."""
     hub = Hub(streams_max=settings.streams_max, streams_per_account=settings.streams_per_account)
     async with pool(
-        settings.database_url, name="precis events", size=POOL_SIZE, server_settings=PLANNING
+        settings.database_url, name="precis events", size=POOL_SIZE, waits=True, server_settings=PLANNING
     ) as connections:
         keys, watches = Keys(connections), Watches(connections)
         services = Services(settings, connections, hub, keys, Reader(connections), watches)
         notices = Notices(settings.database_url, connections, hub, watches)
-        await keys.refresh()
+        await patiently(keys.refresh)
         async with asyncio.TaskGroup() as group:
             tasks = _start(group, services, notices)
             await notices.listening.wait()
@@ -89,16 +88,19 @@ async def _sweep(hub: Hub) -> None:
 
 
 async def _each(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
-    """Do it again and again; soon again where the database was away or another was in the way."""
+    """Do it again and again; soon again where the database was in trouble."""
+    delays = backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
     while True:
+        pause = seconds
         try:
             await action()
-            await asyncio.sleep(seconds)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            if not (connection_lost(error) or isinstance(error, PASSING)):
+            delays = backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
+        except Exception as error:
+            if not passing(error):
                 raise
-            log.warning("events.put_off", error=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(RETRY_SECONDS)
+            log.warning("events.put_off", error=told(error))
+            pause = next(delays)
+        await asyncio.sleep(pause)
 
 
 async def _answers(connections: Pool) -> bool:

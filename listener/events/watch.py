@@ -4,14 +4,16 @@ Knows no stream: it is told owners, and tells which of them may have missed some
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Collection
 from typing import Final
 from uuid import UUID
 
 import asyncpg
+import structlog
 
-from chassis.database import Pool, connection_lost
+from chassis.database import Pool, passing, told
 
 WATCH_SECONDS: Final = 60.0
 RENEW_SECONDS: Final = 20.0
@@ -40,6 +42,8 @@ update private.event_cursor c
 returning c.owner
 """
 
+log = structlog.get_logger()
+
 
 class Watches:
     """Until when, by our own clock, each owner's events are sure to ring."""
@@ -58,10 +62,12 @@ class Watches:
                 lapsed, reached_all = await self.renew(owners())
                 for owner in lapsed:
                     missed(owner)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if not connection_lost(error) and not isinstance(error, asyncpg.QueryCanceledError):
+            except Exception as error:
+                if not passing(error):
                     raise
-            await self._rest(RENEW_SECONDS if reached_all else RENEW_SKIPPED_SECONDS)
+                log.warning("watches.not_renewed", error=told(error))
+            skipped = RENEW_SKIPPED_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 (spreads load)
+            await self._rest(RENEW_SECONDS if reached_all else skipped)
 
     async def ensure(self, owner: UUID) -> None:
         """Have the owner watched before a backlog is read. Costs nothing while another stream sees to it.

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from authsvc.errors import StartError
+from chassis.errors import StartError
 from tests.authsvc.fix_service import GOOD_PASSWORD, Service, running
 from tests.fix_postgres import Cluster, Database
 

@@ -5,7 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from listener.lines import Line, passing
+from chassis.database import passing, refused
+from listener.lines import Line
 from tests.fix_work import Desk
 
 
@@ -44,7 +45,7 @@ async def test_a_statement_that_fails_keeps_the_connection(desk: Desk) -> None:
         first = await pid(opened)
         with pytest.raises(asyncpg.DivisionByZeroError) as failed:
             await opened.run(lambda connection: connection.execute("select 1/0"))
-        assert not passing(failed.value)
+        assert refused(failed.value)
         assert await pid(opened) == first
 
 
@@ -60,18 +61,6 @@ async def test_a_statement_that_was_cut_off_does_not_leave_its_connection_to_the
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert await pid(opened) != first
-
-
-async def test_trouble_of_the_database_passes_and_mistakes_do_not() -> None:
-    for error in (
-        asyncpg.DeadlockDetectedError(),
-        asyncpg.QueryCanceledError(),
-        ConnectionError(),
-        TimeoutError(),
-    ):
-        assert passing(error)
-    for mistake in (asyncpg.UndefinedTableError(), KeyError()):
-        assert not passing(mistake)
 
 
 async def test_a_lost_connection_does_not_hide_that_the_task_is_being_cancelled() -> None:

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from authsvc.errors import StartError
 from authsvc.keys.ring import Activate, Create, Forget, KeyRing, StoredKey, make_jwk, plan, publish_issuer
 from chassis.database import Connection, connect
+from chassis.errors import StartError
 from tests.fix_postgres import Database
 
 SECRET = bytes(range(32))
