@@ -1,4 +1,4 @@
-"""Proves, at start and after each change of keys, that PostgREST refuses what it must and takes what we sign.
+"""Proves, at start, after each change of keys and every minute, that PostgREST refuses what it must.
 
 PostgREST takes a key set that it cannot parse for the text of an HMAC secret; then anybody who reads our
 published keys can sign. Knows PostgREST's address and its error codes, and nothing of what it serves.
@@ -7,6 +7,7 @@ published keys can sign. Knows PostgREST's address and its error codes, and noth
 import asyncio
 import base64
 import json
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -28,7 +29,8 @@ ANSWER_SECONDS = 5.0
 # A reload follows its notice within a fraction of a second; a listener that had to reconnect takes longer.
 RELOAD_SECONDS = 15.0
 BETWEEN_TRIES_SECONDS = 0.5
-AGAIN_SECONDS = 30.0
+EVERY_SECONDS = 60.0
+AGAIN_SECONDS = 30.0  # where it is not proven
 UNDECODABLE = "PGRST301"
 REFUSED_TOKEN_CODES = {UNDECODABLE, "PGRST302", "PGRST303"}
 NO_KEYS = "PGRST300"
@@ -89,7 +91,7 @@ class Canary:
                 self._tried_document = keys.document
                 self._conclude(await self._prove(http, keys))
                 is_complete = self.outcome == "proven" and len(self._loaded) == 1 + len(keys.coming)
-                await self._wait(None if is_complete else AGAIN_SECONDS)
+                await self._wait(EVERY_SECONDS if is_complete else AGAIN_SECONDS)
 
     async def _prove(self, http: aiohttp.ClientSession, keys: KeySet) -> Outcome:
         """Try until the answer is clear, or until every reload must have happened."""
@@ -112,16 +114,20 @@ class Canary:
             await asyncio.sleep(BETWEEN_TRIES_SECONDS)
 
     def _conclude(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+        known, self.outcome = self.outcome, outcome
         CANARY.set({"proven": 1, "failed": 0, "unknown": -1}[outcome])
         if outcome == "proven":
-            log.info("canary.proven", keys=sorted(self._loaded))
+            log.log(
+                logging.DEBUG if known == outcome else logging.INFO,
+                "canary.proven",
+                keys=sorted(self._loaded),
+            )
         elif outcome == "failed":
             log.error("canary.failed", hint="PostgREST verifies with other keys: see gate.pre_config.")
         else:
             log.warning("canary.no_answer", hint="Is authsvc.postgrest_url right, and PostgREST up?")
 
-    async def _wait(self, seconds: float | None) -> None:
+    async def _wait(self, seconds: float) -> None:
         """Until the keys change, but no longer than this."""
         try:
             async with asyncio.timeout(seconds):

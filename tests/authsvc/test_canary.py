@@ -97,6 +97,21 @@ async def test_a_postgrest_that_takes_forged_tokens_is_noticed(rest: Rest, url: 
 
 
 @pytest.mark.stack
+async def test_a_postgrest_that_changes_without_our_doing_is_noticed_and_readiness_tells(
+    rest: Rest, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("authsvc.canary.EVERY_SECONDS", 0.2)
+    async with running(rest.database, tmp_path, postgrest_url=url) as service:
+        await canary_shows(service, 1)
+        published = await service.read("/.well-known/jwks.json")
+        secret = base64.urlsafe_b64encode(published).rstrip(b"=").decode()
+        serve_keys(rest, {"keys": [*json.loads(published)["keys"], {"kty": "oct", "k": secret}]})
+        await canary_shows(service, 0)
+        answer = await service.ready()
+        assert (answer.status, answer.json["details"]["canary"]) == (503, "failed")
+
+
+@pytest.mark.stack
 async def test_a_postgrest_with_other_keys_is_noticed(
     rest: Rest, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
