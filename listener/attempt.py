@@ -29,8 +29,9 @@ from listener.tasks.request import Emit, Model, Request, Result, Style, Task
 from listener.tasks.shorten import shorten
 from listener.tasks.summarize import summarize
 
-# lost: somebody else owns the job now, or it was cancelled. fenced, drained: we give it back.
-Stop = Literal["lost", "fenced", "drained"]
+# lost: somebody else owns the job now, or it was cancelled. fenced, drained: we give it back. stalled: as
+# well, but it may be what held this process up, so that counts.
+Stop = Literal["lost", "fenced", "drained", "stalled"]
 
 RUNS = Counter("precis_attempts_total", "Attempts at jobs, by how they ended.", ["task", "outcome"])
 RUN_SECONDS = Histogram(
@@ -140,6 +141,8 @@ class Attempt:
             return self._decide(rule("internal"))
         finally:
             self.seat.leave(finding)
+        if self._stopped == "stalled":
+            return self._decide(rule("worker_stalled"))
         return None if self._stopped == "lost" else HandedBack()
 
     async def _work(self) -> Result:
@@ -163,17 +166,22 @@ class Attempt:
             attempts=self.claimed.attempts,
             max_attempts=self.around.max_attempts,
             refusals=self.seat.model.refusals,
-            tried_seconds=self.claimed.tried_seconds + self._seconds,
+            tried_seconds=self.claimed.tried_seconds + self.seconds,
             budget_seconds=self.around.budget_seconds,
         )
 
+    def outstays(self, seconds: float) -> bool:
+        """Whether it has run for longer, and nobody has taken the job from it yet."""
+        return self._stopped != "lost" and self.seconds > seconds
+
     @property
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """For how long it has run."""
         return time.monotonic() - self._started
 
     def _report(self, outcome: Outcome | None) -> None:
         """The one line about this attempt."""
-        seconds = self._seconds
+        seconds = self.seconds
         name, facts = _describe(outcome)
         log.info(
             f"request.{name}",

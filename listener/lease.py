@@ -1,7 +1,7 @@
 """The worker's lease: registered, renewed every 2 s, and obeyed when it cannot be renewed.
 
-The database's clock alone decides when it ends; the local clock only decides to stop well before. Knows the
-work as (job, epoch)s that are held, lost, or to be abandoned.
+Others take it for ended when they have seen no renewal for too long by their own clocks; ours decides to stop
+well before. Knows the work as (job, epoch)s that are held, lost, or to be abandoned.
 """
 
 import asyncio
@@ -17,19 +17,18 @@ from listener import registry
 from listener.lines import Line
 from listener.queue import Claimant
 from listener.registry import Pulse
-from listener.upkeep import LEASE_SECONDS
+from listener.vigil import Vigil
 
 RENEW_SECONDS = 2.0
 RENEW_ANSWER_SECONDS = 3.0
-# Without a renewal for so long: no new claims; then no model calls. The lease itself lasts LEASE_SECONDS.
+# Without a renewal for so long: no new claims; then no model calls. Others wait for LAPSED_SECONDS.
 NO_CLAIMS_SECONDS = 10.0
 NO_CALLS_SECONDS = 13.0
 # The same while the session lock that shows our life is gone: then others take over after VANISHED_SECONDS.
 UNSEEN_NO_CLAIMS_SECONDS = 3.0
 UNSEEN_NO_CALLS_SECONDS = 4.0
 LOOK_AGAIN_SECONDS = 0.2  # whether it has gone, once that matters
-# Who was cut off for so long must not judge others by their silence: they were cut off as well. After a
-# failover the server has not been started anew, so its start time does not tell.
+# Who was cut off for so long must not judge others by their silence: they were cut off as well.
 CUT_OFF_SECONDS = 3.0
 
 RENEWALS = Histogram(
@@ -58,8 +57,9 @@ class Holder(Protocol):
     def hear(self, pulse: Pulse, at: float) -> None:
         """A renewal has succeeded, asked for at that local time."""
 
-    def abandon(self) -> None:
-        """The lease is about to end: close all model calls and hand the jobs back."""
+    def abandon(self, *, stalled: bool) -> None:
+        """The lease is about to end: close all model calls and give the jobs back. `stalled`: this process
+        was held up, which one of them may have done; else the database was away."""
 
     def buried(self) -> None:
         """Somebody has taken over all jobs and slots. What runs here is void."""
@@ -76,11 +76,12 @@ class Lease:
         self._nudged = asyncio.Event()
         self._renewed = asyncio.Event()
         self._renewed_at = float("-inf")
-        self._calm_from = float("-inf")
+        self._held_up_seconds = 0.0
         self._claimant: Claimant | None = None
         self._registered: list[Callable[[], None]] = []
         self._heard: list[Callable[[Pulse], None]] = []
         self._is_seen: Callable[[], bool] = lambda: True
+        self.vigil = Vigil()
         self.leaving = False
         self.draining = False
 
@@ -100,11 +101,6 @@ class Lease:
     def fresh(self) -> bool:
         """Whether the lease is being renewed."""
         return self._silence() < NO_CLAIMS_SECONDS
-
-    @property
-    def may_judge(self) -> bool:
-        """Whether another worker's silence means anything to us."""
-        return self._now() >= self._calm_from
 
     def on_register(self, callback: Callable[[], None]) -> None:
         """Call it whenever the worker has a new id."""
@@ -150,9 +146,8 @@ class Lease:
             except Exception as error:
                 if not passing(error):
                     raise
-                log.warning(
-                    "lease.not_renewed", error=told(error), silence=self._silence()
-                )
+                self.vigil.distrust()
+                log.warning("lease.not_renewed", error=told(error), silence=self._silence())
                 pause = next(delays)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -163,16 +158,23 @@ class Lease:
         while True:
             silence = self._silence()
             if silence < UNSEEN_NO_CALLS_SECONDS:
-                await asyncio.sleep(UNSEEN_NO_CALLS_SECONDS - silence)
+                await self._sleep(UNSEEN_NO_CALLS_SECONDS - silence)
                 continue
             if silence < NO_CALLS_SECONDS and self._is_seen():
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                await self._sleep(LOOK_AGAIN_SECONDS)
                 continue
-            log.error("lease.fenced", silence=self._silence(), held=len(self._holder.held()))
+            stalled = self._held_up_seconds > silence / 2
+            log.error("lease.fenced", silence=silence, stalled=stalled, held=len(self._holder.held()))
             FENCED.inc()
-            self._holder.abandon()
+            self._holder.abandon(stalled=stalled)
             self._renewed.clear()
             await self._renewed.wait()
+
+    async def _sleep(self, seconds: float) -> None:
+        """And note for how long this process was held up meanwhile: by a job, or frozen from outside."""
+        due_at = self._now() + seconds
+        await asyncio.sleep(seconds)
+        self._held_up_seconds += max(0.0, self._now() - due_at)
 
     async def _renew(self) -> None:
         at = self._now()
@@ -194,14 +196,22 @@ class Lease:
             await self.register()
             self.nudge()
             return
-        if at - self._renewed_at > RENEW_SECONDS + CUT_OFF_SECONDS:
-            self._calm_from = at + LEASE_SECONDS
+        if not pulse.begun:
+            await self._line.run(registry.begin_incarnation)
+        self._watch(pulse, at)
         self._renewed_at = at
+        self._held_up_seconds = 0.0
         self._renewed.set()
         self.draining = pulse.draining
         self._holder.hear(pulse, at)
         for callback in self._heard:
             callback(pulse)
+
+    def _watch(self, pulse: Pulse, at: float) -> None:
+        if at - self._renewed_at > RENEW_SECONDS + CUT_OFF_SECONDS:
+            self.vigil.distrust()
+        counts = [(other.worker_id, (other.incarnation, other.renewals)) for other in pulse.others]
+        self.vigil.see(counts, server=pulse.server, at=self._now())
 
     def _silence(self) -> float:
         return self._now() - self._renewed_at

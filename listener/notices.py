@@ -23,7 +23,8 @@ ECHO = "echo:"
 PING_SECONDS = 10.0
 ECHO_SECONDS = 3.0
 
-TELL: LiteralString = "select pg_notify($1, $2)"
+# Whether it was said: not while the server's queue is nearly full, which somebody else keeps so.
+TELL: LiteralString = "select private.tell($1, $2)"
 # $1 class, $2 worker. Waits for a sweeper that is just trying it.
 SHOW_LIFE: LiteralString = "select pg_advisory_lock($1, $2)"
 
@@ -113,7 +114,10 @@ class Notices:
         self._echo.clear()
         self._token = ECHO + secrets.token_hex(8)
         with ECHO_TIME.time():
-            await connection.execute(TELL, CONTROL, self._token)
+            if not await connection.fetchval(TELL, CONTROL, self._token):
+                log.warning("notices.queue_full")
+                self._ear.reconnected()  # nobody is told anything now
+                return
             async with asyncio.timeout(ECHO_SECONDS):
                 await self._echo.wait()
 

@@ -22,8 +22,8 @@ FLOOR_MARGIN = HEAD_START + 1024
 
 # $1 worker, $2 incarnation, $3 models, $4 free slots and $5 floor of each, $6 seconds until the deadline.
 # - Not waiting for the disk: a claim that a crash of the database forgets was none. The job is ready
-#   again, and whoever had it is told that it is lost. What it wrote before that names its worker as well as
-#   its epoch, since the next claim draws the same one.
+#   again, and whoever had it is told that it is lost. The next claim draws another epoch: the crash has taken
+#   the incarnation, without which there is no claim, and the next one begins above whatever was drawn before.
 # - The fences (materialized, limit inside) keep the limit whatever plan is chosen; a row is found again by
 #   where it lies, since it is locked, so that no plan can come to read the whole table for it.
 # - FOR KEY SHARE on the worker's row: a rescue passes by a worker whose claim is in flight.
@@ -31,13 +31,14 @@ FLOOR_MARGIN = HEAD_START + 1024
 #   reads it all.
 CLAIM: LiteralString = """
 with me as materialized (
-  select w.id, w.incarnation from private.worker w
-   where w.id = $1 and w.incarnation = $2 and w.lease_until > clock_timestamp() and not w.draining
+  select w.id, w.incarnation, e.epoch_floor
+    from private.worker w join private.event_incarnation e on e.only_row
+   where w.id = $1 and w.incarnation = $2 and not w.draining
      and not exists (select from private.queue q where q.paused_at is not null)
      and set_config('synchronous_commit', 'off', true) = 'off'
      for key share of w),
 pick as materialized (
-  select p.at, p.ready_at
+  select p.at, p.ready_at, me.epoch_floor
     from me cross join unnest($3::int[], $4::int[], $5::bigint[]) w(model_id, free, floor)
     join private.model m on m.id = w.model_id and m.paused_at is null
    cross join lateral (
@@ -49,7 +50,8 @@ pick as materialized (
        for no key update of j skip locked) p),
 took as (
   update private.job j
-     set state = 'running', epoch = j.epoch + 1, attempts = j.attempts + 1, worker_id = $1, progress = 0,
+     set state = 'running', epoch = greatest(j.epoch + 1, p.epoch_floor), attempts = j.attempts + 1,
+         worker_id = $1, progress = 0,
          claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
          started_at = coalesce(j.started_at, clock_timestamp()), error_code = null, error_message = null,
          deadline_at = clock_timestamp() + make_interval(secs => $6)
@@ -173,7 +175,7 @@ heard as materialized (
     from own o join private.event_cursor c on c.owner = o.owner and c.watched_until > clock_timestamp()
    group by o.owner, o.request_id, o.epoch)
 select (select count(*) from written) as pieces,
-       (select count(pg_notify('precis_partial', t.lines))
+       (select count(private.tell('precis_partial', t.lines))
           from (select string_agg(h.line, ',') as lines from heard h group by h.part) t) as notices
 """
 

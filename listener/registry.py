@@ -5,10 +5,10 @@ Knows no model server: what hosts serve is told to it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 from listener.queue import Claimant, Connection
-from listener.upkeep import LEASE_SECONDS, VANISHED_SECONDS
+from listener.upkeep import LEASE_SECONDS
 
 UNSEEN_SECONDS = 90.0  # workers record a host each 30 s while they reach it
 FORGOTTEN_SECONDS = 3600.0  # a host may be down for as long, if others may have it in their settings
@@ -19,14 +19,18 @@ insert into private.worker (name, version, lease_until)
 values ($1, $2, clock_timestamp() + make_interval(secs => $3)) returning id, incarnation
 """
 
+# No parameter. After a crash of the server nobody claims before somebody has begun a new incarnation.
+BEGIN_INCARNATION: LiteralString = "select private.begin_incarnation()"
+
 # $1 worker, $2 incarnation, $3 seconds of lease, $4 whether it wants to leave, $5 models it serves, $6 jobs
-# and $7 epochs it runs, $8 silence of a process that is gone, $9 hosts it reaches. The only heartbeat there
-# is, so it also brings all news: what was taken from us, what we own and do not know of, whether somebody
-# should sweep, how the slots are shared.
+# and $7 epochs it runs, $8 hosts it reaches. The only heartbeat there is, so it also brings all news: what
+# was taken from us, what we own and do not know of, how far the others have counted, how the slots are
+# shared. The time of the server's start tells that it was started anew, and nothing more.
 RENEW: LiteralString = """
 with me as materialized (
   update private.worker w
-     set lease_until = clock_timestamp() + make_interval(secs => $3), draining = w.draining or $4, models = $5
+     set lease_until = clock_timestamp() + make_interval(secs => $3), renewals = w.renewals + 1,
+         draining = w.draining or $4, models = $5
    where w.id = $1 and w.incarnation = $2 returning w.draining)
 select (select count(*) from me) > 0 as alive, (select me.draining from me) as draining,
        array(select array[r.job_id, r.epoch] from unnest($6::bigint[], $7::bigint[]) r(job_id, epoch)
@@ -35,11 +39,10 @@ select (select count(*) from me) > 0 as alive, (select me.draining from me) as d
             ) as lost,
        array(select array[j.id, j.epoch] from private.job j
               where j.worker_id = $1 and j.state = 'running' and j.id <> all ($6)) as strays,
-       exists (select from private.worker w
-                where w.id <> $1
-                  and w.lease_until < clock_timestamp() + make_interval(secs => $3 - $8)) as silence,
-       exists (select from private.job j
-                where j.state = 'running' and j.deadline_at < clock_timestamp()) as overdue,
+       array(select array[w.id, w.incarnation, w.renewals, (w.lease_until = '-infinity')::int]
+               from private.worker w where w.id <> $1) as others,
+       pg_postmaster_start_time()::text as server,
+       exists (select from private.event_incarnation e where e.only_row) as begun,
        (select extract(epoch from min(j.run_at) - clock_timestamp())::float8 from private.job j
          where j.state = 'ready' and j.run_at is not null) as due_seconds,
        array(select array[m.id, coalesce(pg_sequence_last_value(m.clock), 0),
@@ -47,19 +50,20 @@ select (select count(*) from me) > 0 as alive, (select me.draining from me) as d
                              join private.queue q on q.only_row and q.paused_at is null
                             where s.model_id = m.id and m.paused_at is null),
                           (select count(*) from private.slot s
-                            where s.model_id = m.id and s.host_id = any ($9)
+                            where s.model_id = m.id and s.host_id = any ($8)
                              and not exists (select from private.worker w
                                               where w.id = s.worker_id and w.incarnation = s.incarnation)),
                           (select count(*) from private.worker w
-                            where w.lease_until > clock_timestamp() and not w.draining
+                            where w.lease_until > '-infinity' and not w.draining
                               and m.id = any (w.models))]
                from private.model m where m.id = any ($5)) as models
 """
 
-# $1 worker. Waits for a claim of it that is still in flight, and lets no other begin.
+# $1 worker, which leaves: what it still runs costs no attempt. Waits for a claim of it that is still in
+# flight, and lets no other begin.
 FENCE: LiteralString = """
 with me as materialized (select w.id from private.worker w where w.id = $1 for update)
-update private.worker w set lease_until = '-infinity', incarnation = w.incarnation + 1
+update private.worker w set lease_until = '-infinity', incarnation = w.incarnation + 1, draining = true
   from me where w.id = me.id
 """
 
@@ -72,7 +76,7 @@ gone as (
   delete from private.worker w
    where w.id = $1 and not exists (select from private.job j where j.worker_id = $1 and j.state = 'running')
   returning w.id)
-select (select count(*) from gone), (select pg_notify('precis_control', 'models') from freed limit 1)
+select (select count(*) from gone), (select private.tell('precis_control', 'models') from freed limit 1)
 """
 
 # $1 worker, $2 incarnation, $3 model, $4 hosts, $5 how many. A slot whose worker is gone is free.
@@ -82,7 +86,7 @@ select (select count(*) from gone), (select pg_notify('precis_control', 'models'
 LEASE_SLOTS: LiteralString = """
 with me as materialized (
   select w.id from private.worker w
-   where w.id = $1 and w.incarnation = $2 and w.lease_until > clock_timestamp() and not w.draining
+   where w.id = $1 and w.incarnation = $2 and not w.draining
      for key share),
 free as materialized (
   select s.host_id, s.model_id, s.n, s.worker_id, s.incarnation from private.slot s
@@ -105,7 +109,7 @@ with given as (
    where (s.host_id, s.model_id, s.n) = (g.host_id, g.model_id, g.n)
      and s.worker_id = $1 and s.incarnation = $2
   returning s.n)
-select count(pg_notify('precis_control', 'models')) from (select from given limit 1) g
+select count(private.tell('precis_control', 'models')) from (select from given limit 1) g
 """
 
 # $1 url, $2 version.
@@ -157,7 +161,7 @@ MISS_HOST: LiteralString = """
 update private.host_model h set available = false
  where h.host_id = $1 and h.available
    and (h.seen_at < clock_timestamp() - make_interval(secs => $3)
-        or not exists (select from private.worker w where w.id <> $2 and w.lease_until > clock_timestamp()))
+        or not exists (select from private.worker w where w.id <> $2 and w.lease_until > '-infinity'))
 """
 
 # $1 urls, $2 worker, $3 seconds. Where we do not look, and nobody else has looked for so long, nothing is on
@@ -226,16 +230,27 @@ class Share:
         return -(-self.slots // max(1, self.workers))
 
 
+class Other(NamedTuple):
+    """Another worker, and how often it has renewed its lease. `fenced`: its jobs are being taken back."""
+
+    worker_id: int
+    incarnation: int
+    renewals: int
+    fenced: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What a renewal brought back. Not `alive`: somebody has buried us, all else is void."""
+    """What a renewal brought back. Not `alive`: somebody has buried us, all else is void. Not `begun`: nobody
+    can claim. Another `server` than before was started since."""
 
     alive: bool
     draining: bool
     lost: frozenset[tuple[int, int]]
     strays: frozenset[tuple[int, int]]
-    silence: bool
-    overdue: bool
+    others: tuple[Other, ...]
+    server: str
+    begun: bool
     due_seconds: float | None
     shares: tuple[Share, ...]
 
@@ -263,9 +278,15 @@ class Served:
 
 async def register(connection: Connection, *, name: str, version: str) -> Claimant:
     """A new worker with a fresh lease."""
+    await begin_incarnation(connection)
     row = await connection.fetchrow(REGISTER, name, version, LEASE_SECONDS)
     assert row is not None
     return Claimant(row["id"], row["incarnation"])
+
+
+async def begin_incarnation(connection: Connection) -> None:
+    """After a crash of the server, have claims draw epochs that it has not lost. Else nothing."""
+    await connection.execute(BEGIN_INCARNATION)
 
 
 async def renew(
@@ -287,7 +308,6 @@ async def renew(
         list(models),
         [job for job, _ in claims],
         [epoch for _, epoch in claims],
-        VANISHED_SECONDS,
         list(hosts),
     )
     assert row is not None
@@ -296,8 +316,12 @@ async def renew(
         draining=bool(row["draining"]),
         lost=frozenset((job, epoch) for job, epoch in row["lost"]),
         strays=frozenset((job, epoch) for job, epoch in row["strays"]),
-        silence=row["silence"],
-        overdue=row["overdue"],
+        others=tuple(
+            Other(worker, incarnation, renewals, bool(fenced))
+            for worker, incarnation, renewals, fenced in row["others"]
+        ),
+        server=row["server"],
+        begun=row["begun"],
         due_seconds=row["due_seconds"],
         shares=tuple(Share(*numbers) for numbers in row["models"]),
     )

@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 
 from chassis.admin import admin
-from chassis.database import passing, pool, told
+from chassis.database import passing, patiently, pool, told
 from chassis.service import Lifecycle
 from listener import lag
 from listener.attempt import Surroundings
@@ -50,7 +50,7 @@ async def main(lifecycle: Lifecycle, settings: WorkSettings) -> None:
     async with AsyncExitStack() as stack:
         parts = await _open(stack, settings)
         warm_up()  # or the first answer would wait for it; nobody waits here, and no thread keeps a heap
-        await parts.lease.register()
+        await patiently(parts.lease.register)
         async with asyncio.TaskGroup() as group:
             sides = [group.create_task(run(), name=name) for name, run in parts.sides.items()]
             for url in settings.hosts:
@@ -101,7 +101,9 @@ class Lines:
 
 async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
     url = settings.database_url
-    statements = await stack.enter_async_context(pool(url, name=NAME, size=POOL_SIZE, server_settings=GUARD))
+    statements = await stack.enter_async_context(
+        pool(url, name=NAME, size=POOL_SIZE, waits=True, server_settings=GUARD)
+    )
     lines = Lines(
         Line(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT),
         Line(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS),
@@ -136,7 +138,13 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines,
     lease = Lease(lines.renewals, name=name, version=version("precis"), holder=worker)
     doorbell = Doorbell(url, name=f"{NAME}-bell", changed=worker.look)
     notices = Notices(url, name=f"{NAME}-notices", ear=worker, worker=lambda: lease.claimant.worker_id)
-    sweeper = Sweeper(statements, lease=lease, max_attempts=settings.max_attempts, found=lease.nudge)
+    sweeper = Sweeper(
+        statements,
+        lease=lease,
+        overdue=worker.overdue,
+        max_attempts=settings.max_attempts,
+        found=lease.nudge,
+    )
     worker.attach(lease, doorbell, moved=sweeper.claimed)
     lease.on_register(notices.show_life)
     lease.seen_by(lambda: notices.shows_life)

@@ -8,7 +8,7 @@ run it; the statements let one at a time.
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -18,6 +18,7 @@ from prometheus_client import Counter
 from chassis.database import backoff, passing, told
 from listener import upkeep
 from listener.lease import Lease
+from listener.queue import Claim
 from listener.registry import Pulse
 from listener.upkeep import Rescued
 
@@ -36,27 +37,32 @@ class Sweeper:
     """`hear` each renewal, `expect` jobs that will be due, `run` for ever."""
 
     def __init__(
-        self, pool: "asyncpg.Pool[Any]", *, lease: Lease, max_attempts: int, found: Callable[[], None]
+        self,
+        pool: "asyncpg.Pool[Any]",
+        *,
+        lease: Lease,
+        overdue: Callable[[], Sequence[Claim]],
+        max_attempts: int,
+        found: Callable[[], None],
     ) -> None:
         self._pool = pool
         self._lease = lease
+        self._overdue = overdue
         self._max_attempts = max_attempts
         self._found = found
         self._due_at = float("inf")
         self._prune_at = float("-inf")
         self._lift_at = float("inf")
-        self._silence = False
-        self._overdue = False
+        self._rescue_at = float("inf")
         self._wake = asyncio.Event()
 
     def hear(self, pulse: Pulse) -> None:
         """What a renewal saw of other workers and of time."""
-        self._silence = self._silence or (pulse.silence and self._lease.may_judge)
-        self._overdue = self._overdue or pulse.overdue
+        fenced = any(other.fenced for other in pulse.others)
+        self._rescue_at = self._now() if fenced else self._lease.vigil.due_at()
         if pulse.due_seconds is not None:
             self.expect(pulse.due_seconds)
-        if self._silence or self._overdue:
-            self._wake.set()
+        self._wake.set()
 
     def expect(self, seconds: float) -> None:
         """A job will be due then."""
@@ -77,21 +83,22 @@ class Sweeper:
             try:
                 await self._sweep()
                 delays = backoff(base=0.1, cap=2.0)
-                pause = min(self._due_at, self._prune_at, self._lift_at) - self._now()
+                pause = min(self._rescue_at, self._due_at, self._prune_at, self._lift_at) - self._now()
             except Exception as error:
                 if not passing(error):
                     raise
                 log.warning("sweeper.failed", error=told(error))
                 pause = next(delays)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause + random.uniform(0, JITTER_SECONDS)):  # noqa: S311
+                async with asyncio.timeout(max(0.0, pause) + random.uniform(0, JITTER_SECONDS)):  # noqa: S311
                     await self._wake.wait()
 
     async def _sweep(self) -> None:
-        if self._silence:
-            self._silence = await self._rescue()
-        if self._overdue:
-            self._overdue = await self._requeue_overdue()
+        if self._now() >= self._rescue_at:
+            self._rescue_at = float("inf")  # until the next renewal: who lives has then counted on
+            await self._rescue()
+        if claims := self._overdue():
+            await self._requeue_overdue(claims)
         if self._now() >= self._due_at:
             self._due_at = float("inf")
             await self._ready_due()
@@ -103,30 +110,29 @@ class Sweeper:
                 await upkeep.prune_partials(connection)
             self._prune_at = self._now() + PRUNE_SECONDS
 
-    async def _rescue(self) -> bool:
-        """Whether there may be more."""
+    async def _rescue(self) -> None:
+        suspects = self._lease.vigil.suspects(self._now())
         async with self._pool.acquire() as connection:
-            rescued = await upkeep.rescue(connection, max_attempts=self._max_attempts)
+            rescued = await upkeep.rescue(connection, suspects, max_attempts=self._max_attempts)
         if rescued.fenced:
             log.warning("worker.gone", workers=rescued.fenced)
-        return self._count(rescued, "worker_lost")
+        self._count(rescued, "worker_lost")
+        if rescued.requeued or rescued.failed or rescued.fenced:  # there may be more
+            self._rescue_at = self._now()
+            self._found()
 
-    async def _requeue_overdue(self) -> bool:
+    async def _requeue_overdue(self, claims: Sequence[Claim]) -> None:
         async with self._pool.acquire() as connection:
-            rescued = await upkeep.requeue_overdue(connection, max_attempts=self._max_attempts)
-        return self._count(rescued, "deadline_exceeded")
+            rescued = await upkeep.requeue_overdue(connection, claims, max_attempts=self._max_attempts)
+        self._count(rescued, "deadline_exceeded")
+        if rescued.requeued or rescued.failed:
+            self._found()
 
-    def _count(self, rescued: Rescued, reason: str) -> bool:
+    def _count(self, rescued: Rescued, reason: str) -> None:
         RESCUED.labels(reason, "requeued").inc(rescued.requeued)
         RESCUED.labels(reason, "failed").inc(rescued.failed)
-        jobs = rescued.requeued + rescued.failed
-        if jobs:
+        if rescued.requeued or rescued.failed:
             log.warning("jobs.rescued", reason=reason, requeued=rescued.requeued, failed=rescued.failed)
-        again = bool(jobs or rescued.fenced)
-        if again:
-            self._found()
-            self._wake.set()
-        return again
 
     async def _ready_due(self) -> None:
         async with self._pool.acquire() as connection:

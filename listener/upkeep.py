@@ -1,53 +1,64 @@
 """The queue's statements that look after all workers' jobs: rescue, overdue, due, old text. One each.
 
-Run by any worker; a transaction-level try-lock lets one at a time do it. Knows no schedule.
+Run by any worker; a transaction-level try-lock lets one at a time do it. Knows no schedule and no clock but
+for what is to be due.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import LiteralString
 
-from listener.queue import FLOOR_MARGIN, Connection
+from listener.queue import FLOOR_MARGIN, Claim, Connection, columns
+from listener.vigil import Suspect
 
 SWEEP_LOCK = 7_301  # of private's advisory locks: who sweeps
 ALIVE_LOCK = 7_302  # class of the session locks that tell a living worker: (ALIVE_LOCK, worker)
-LEASE_SECONDS = 15
-# A worker renews every 2 s. Without its session lock and with a renewal missed so long, its process is gone.
-VANISHED_SECONDS = 5
+LEASE_SECONDS = 15  # of the time that people see
 BATCH = 100
 WORKER_LOST = "The worker died each time it ran this request. Try it again, or with a shorter text."
 DEADLINE_EXCEEDED = (
     "The model did not come to an end in time, several times. Try a shorter text or another model."
 )
 
-# $1 the sweepers' lock, $2 batch, $3 max attempts, $4 a lease's seconds, $5 silence of a process that is
-# gone, $6 class of the workers' locks, $7 what is told.
-# Lease age counts from the server's start at the earliest: after a restart nobody could renew. A first crash
-# is made up for at once; whoever crashes its worker again waits longer each time. A worker is fenced first,
-# which ends its hold on slots, and buried by a later run: only that one's snapshot is sure to show a claim
-# that was committed as this one began. Later means that its snapshot shows the fence: `gone` may lock a row
-# that was fenced since, and `buried` looks again. Its row is also where the log of attempts finds its name.
+# $1 the sweepers' lock, $2 batch, $3 max attempts, $4 suspects, $5 incarnation and $6 renewals of each, $7
+# whether it was silent for a whole lease, $8 class of the workers' locks, $9 what is told.
+# A suspect that has counted on since is none. No clock of the server is asked: it may jump, and after a
+# restart nobody could renew. A first crash is made up for at once; whoever crashes its worker again waits
+# longer each time. A worker is fenced first, which ends its hold on slots, and buried by a later run: only
+# that one's snapshot is sure to show a claim that was committed as this one began. Later means that its
+# snapshot shows the fence: `gone` may lock a row that was fenced since, and `buried` looks again. Its row is
+# also where the log of attempts finds its name. What a claim costs, by how it ends:
+#   done, failed, backed off   an attempt, but for a model server that is only busy
+#   released                   none: a drain, no seat, a claim whose answer was lost, a server that was away
+#   stalled, overdue           an attempt: its worker was held up, or could not get rid of it
+#   rescued                    an attempt, unless the worker was leaving and only ran out of time
 RESCUE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 gone as materialized (
-  select w.id, w.lease_until = '-infinity' as fenced from private.worker w, turn
-   where turn.mine and clock_timestamp() > pg_postmaster_start_time() + make_interval(secs => $4)
-     and case when w.lease_until < clock_timestamp() then true
-              when w.lease_until < clock_timestamp() + make_interval(secs => $4 - $5)
-                then pg_try_advisory_xact_lock($6, w.id)
+  select w.id, w.lease_until = '-infinity' as fenced, w.draining
+    from turn cross join private.worker w
+    left join unnest($4::int[], $5::bigint[], $6::bigint[], $7::boolean[])
+           s(id, incarnation, renewals, lapsed)
+      on s.id = w.id and s.incarnation = w.incarnation and s.renewals = w.renewals
+   where turn.mine
+     and case when w.lease_until = '-infinity' or s.lapsed then true
+              when s.id is not null then pg_try_advisory_xact_lock($8, w.id)
               else false end
    order by w.id limit 10 for update of w skip locked),
 lost as materialized (
-  select x.id, x.over from gone g cross join lateral (
-    select j.id, j.attempts >= $3 as over from private.job j where j.worker_id = g.id and j.state = 'running'
+  select x.id, x.over, g.draining from gone g cross join lateral (
+    select j.id, j.attempts >= $3 and not g.draining as over from private.job j
+     where j.worker_id = g.id and j.state = 'running'
      order by j.id limit $2 for no key update skip locked) x),
 back as (
   update private.job j
      set state = case when l.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null,
          progress = 0, tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
-         run_at = case when not l.over and j.attempts > 1
+         attempts = greatest(j.attempts - l.draining::int, 0),
+         run_at = case when not l.over and not l.draining and j.attempts > 1
                        then clock_timestamp() + random() * least(60, 2 ^ j.attempts) * interval '1 s' end,
          finished_at = case when l.over then clock_timestamp() end,
-         error_code = 'worker_lost', error_message = $7
+         error_code = 'worker_lost', error_message = $9
     from lost l where j.id = l.id returning j.id, j.state, j.run_at),
 fenced as (
   update private.worker w set lease_until = '-infinity', incarnation = w.incarnation + 1
@@ -62,28 +73,28 @@ select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(*) from back where state = 'failed')::int as failed,
        array(select id from fenced) as fenced, array(select id from buried) as buried,
        (select private.ring() from back where state = 'ready' and run_at is null limit 1),
-       (select pg_notify('precis_control', 'models') from fenced limit 1)
+       (select private.tell('precis_control', 'models') from fenced limit 1)
 """
 
-# $1 the sweepers' lock, $2 batch, $3 max attempts, $4 what is told. The worker lives, but the job is stuck in
-# it past its deadline.
+# $1 jobs, $2 epochs, $3 workers, $4 max attempts, $5 what is told. By the clock of the worker that has them
+# and cannot get rid of them.
 REQUEUE_OVERDUE: LiteralString = """
-with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
-hung as materialized (
-  select j.id, j.request_id, j.attempts >= $3 as over from private.job j, turn
-   where turn.mine and j.state = 'running' and j.deadline_at < clock_timestamp()
-   order by j.deadline_at limit $2 for no key update of j skip locked),
+with hung as materialized (
+  select x.id, x.request_id, x.over from unnest($1::bigint[], $2::bigint[], $3::int[]) h(id, epoch, worker_id)
+   cross join lateral (
+    select j.id, j.request_id, j.attempts >= $4 as over from private.job j
+     where j.id = h.id and j.epoch = h.epoch and j.worker_id = h.worker_id
+       for no key update of j skip locked) x),
 back as (
   update private.job j
      set state = case when h.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null,
          progress = 0, tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
          finished_at = case when h.over then clock_timestamp() end,
-         error_code = 'deadline_exceeded', error_message = $4
+         error_code = 'deadline_exceeded', error_message = $5
     from hung h where j.id = h.id returning j.id, j.state)
 select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(*) from back where state = 'failed')::int as failed,
-       (select private.ring() from back where state = 'ready' limit 1),
-       (select count(pg_notify('precis_control', h.request_id::text)) from hung h)
+       (select private.ring() from back where state = 'ready' limit 1)
 """
 
 # $1 the sweepers' lock, $2 batch. fair_tag sees the rows that this very statement has tagged, so that an
@@ -138,18 +149,18 @@ class Rescued:
     buried: tuple[int, ...] = ()
 
 
-async def rescue(connection: Connection, *, max_attempts: int) -> Rescued:
-    """Take back the jobs of workers whose lease ended, or whose process visibly died. One batch."""
-    row = await connection.fetchrow(
-        RESCUE, SWEEP_LOCK, BATCH, max_attempts, LEASE_SECONDS, VANISHED_SECONDS, ALIVE_LOCK, WORKER_LOST
-    )
+async def rescue(connection: Connection, suspects: Sequence[Suspect], *, max_attempts: int) -> Rescued:
+    """Take back the jobs of those suspects that are silent still, and of who is fenced already. One batch."""
+    rows = columns([tuple(suspect) for suspect in suspects], 4)
+    row = await connection.fetchrow(RESCUE, SWEEP_LOCK, BATCH, max_attempts, *rows, ALIVE_LOCK, WORKER_LOST)
     assert row is not None
     return Rescued(row["requeued"], row["failed"], tuple(row["fenced"]), tuple(row["buried"]))
 
 
-async def requeue_overdue(connection: Connection, *, max_attempts: int) -> Rescued:
-    """Take back the jobs that run past their deadline. One batch."""
-    row = await connection.fetchrow(REQUEUE_OVERDUE, SWEEP_LOCK, BATCH, max_attempts, DEADLINE_EXCEEDED)
+async def requeue_overdue(connection: Connection, claims: Sequence[Claim], *, max_attempts: int) -> Rescued:
+    """Take back jobs that have run past their deadline, of those that are still theirs."""
+    rows = columns(sorted(claims), 3)
+    row = await connection.fetchrow(REQUEUE_OVERDUE, *rows, max_attempts, DEADLINE_EXCEEDED)
     assert row is not None
     return Rescued(row["requeued"], row["failed"])
 

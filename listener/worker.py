@@ -31,7 +31,7 @@ POLL_SECONDS = 5.0  # a net under the doorbell
 LADDER_SECONDS = (0.01, 0.02, 0.05, 0.1)
 LOCKED_SECONDS = 0.02  # after passing by owners whose lock was held
 LOCK_TIMEOUT = "50ms"
-MARGIN_SECONDS = 30.0  # a job's deadline in the database is so much later than the worker's own
+MARGIN_SECONDS = 30.0  # what has not come to an end so long after its deadline is taken from its task
 HAND_BACK_SECONDS = 5.0
 SET_ASIDE_SECONDS = 0.5  # so long do others have the first try at a server on trial
 TEXT_SECONDS = 1.0  # at a stop: what is done to a text is soon done again, and no model call is lost with it
@@ -103,9 +103,9 @@ class Worker:
         if self._strays or any(self._missing(share) or self._surplus(share) for share in pulse.shares):
             self._wake.set()
 
-    def abandon(self) -> None:
+    def abandon(self, *, stalled: bool) -> None:
         """The lease is about to end."""
-        self._stop_all("fenced")
+        self._stop_all("stalled" if stalled else "fenced")
 
     def buried(self) -> None:
         """Others have our jobs and our slots."""
@@ -128,6 +128,13 @@ class Worker:
         """Notices may have been missed."""
         self._lease.nudge()
         self._wake.set()
+
+    # From the sweeper
+
+    def overdue(self) -> Sequence[Claim]:
+        """What runs here far beyond its deadline: its task does not end."""
+        longest = self._around.deadline_seconds + MARGIN_SECONDS
+        return [attempt.claimed.claim for attempt in self._running.values() if attempt.outstays(longest)]
 
     # From hosts and doorbell
 

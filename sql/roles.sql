@@ -7,13 +7,14 @@
 \set QUIET on
 
 select format('create role %I', name)
-  from unnest(array['pgrest_anon', 'pgrest_auth', 'authenticator', 'authsvc', 'listener', 'listener_events',
+  from unnest(array['pgrest_anon', 'pgrest_auth', 'event_reader', 'authenticator', 'authsvc', 'listener', 'listener_events',
                     'precis_owner', 'precis_definer']) name
  where not exists (select from pg_roles where rolname = name)
 \gexec
 
 alter role pgrest_anon     nologin noinherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
 alter role pgrest_auth     nologin noinherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
+alter role event_reader    nologin noinherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
 alter role precis_definer  nologin noinherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
 alter role authenticator   login   noinherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
 alter role authsvc         login   noinherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
@@ -21,10 +22,10 @@ alter role listener        login   noinherit nosuperuser nobypassrls nocreatedb 
 alter role listener_events login   noinherit nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
 alter role precis_owner    login   inherit   nosuperuser nobypassrls nocreatedb nocreaterole noreplication;
 
--- PostgREST may become exactly these two; the event streams read as the signed-in user; migrations hand functions to
--- their definer.
+-- PostgREST may become exactly these two; the event streams read as the signed-in user, and cannot write as one;
+-- migrations hand functions to their definer.
 grant pgrest_anon, pgrest_auth to authenticator;
-grant pgrest_auth to listener_events;
+grant event_reader to listener_events;
 grant precis_definer to precis_owner;
 
 -- A request that takes longer than this is a mistake, not patience (postgrest needs db-config = true to apply them).

@@ -484,7 +484,7 @@ begin
     if owners[i] = owners[i + 1] then
       blocks[i + 1] := last_n >> 4;
     elsif watched and refs[i] is not null then
-      perform pg_notify('precis_event', owners[i] || ':' || last_n);
+      perform private.tell('precis_event', owners[i] || ':' || last_n);
     end if;
   end loop;
   insert into private.event (owner, n, kind, ref, gone)
@@ -498,6 +498,33 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.append_events(event_kind text, owners uuid[], refs uuid[], waits integer[], sent bigint[], are_gone boolean) IS 'For each owner: appends an event for each ref that is not null and rings if somebody watches, adds waits to what is queued, and counts each sent that is not null as a request of today with so many bytes.';
+
+
+--
+-- Name: begin_incarnation(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.begin_incarnation() RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  begun bigint;
+begin
+  -- The row of private.queue is what waits for the disk, and what others wait for. Random: a standby that takes over may not
+  -- have heard of the last step.
+  update private.queue q set generation = q.generation + 1 + floor(1000 * random())::int
+   where not exists (select from private.event_incarnation) returning q.generation into begun;
+  insert into private.event_incarnation (epoch_floor) select begun * 1000000 where begun is not null on conflict do nothing;
+  return found;
+end $$;
+
+
+--
+-- Name: FUNCTION begin_incarnation(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.begin_incarnation() IS 'Begins a new incarnation where Postgres has thrown the last one away; whether it was this call. No event id and no claim is drawn twice across it.';
 
 
 --
@@ -524,7 +551,7 @@ begin
     perform gate.refuse(409, 'already_finished', 'This request has ended already.');
   end if;
   delete from private.partial p where p.request_id = cancel.request_id;
-  if was_running then perform pg_notify('precis_control', cancel.request_id::text); end if;
+  if was_running then perform private.tell('precis_control', cancel.request_id::text); end if;
 end $$;
 
 
@@ -1064,7 +1091,7 @@ begin
   perform from private.job j where j.id = any (jobs) and j.owner = gate.uid() order by j.id for update;
   if not found then return null; end if;
   -- Whoever runs it finds its claim gone, and is told so at once.
-  perform pg_notify('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
+  perform private.tell('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
   delete from private.partial p where p.request_id = old.id;
   delete from private.request r where r.id = old.id and r.owner = gate.uid();
   return old;
@@ -1089,7 +1116,7 @@ CREATE FUNCTION private.drain(worker_id integer, on_or_off boolean DEFAULT true)
 begin
   update private.worker w set draining = on_or_off where w.id = worker_id;
   if not found then perform gate.refuse(404, 'unknown_worker', 'No worker has this number.'); end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 
 
@@ -1470,7 +1497,7 @@ begin
     update private.model m set paused_at = coalesce(m.paused_at, now()) where m.name = model_name;
     if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
   end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 
 
@@ -1683,7 +1710,7 @@ begin
     update private.model m set paused_at = null where m.name = model_name;
     if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
   end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 
 
@@ -1738,7 +1765,7 @@ CREATE FUNCTION private.ring() RETURNS void
 begin
   lock table private.bell in row exclusive mode nowait;
 exception when lock_not_available then
-  perform pg_notify('precis_bell', ''), nextval('private.rings');
+  perform private.tell('precis_bell', ''), nextval('private.rings');
 end $$;
 
 
@@ -1848,6 +1875,30 @@ COMMENT ON FUNCTION private.take_turn(owner uuid) IS 'Changes to the rows of one
 
 
 --
+-- Name: tell(text, text); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.tell(channel text, payload text) RETURNS boolean
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Somebody who listens inside an open transaction keeps the queue from being emptied. Once it is full, every commit that
+  -- notifies fails: a client's insert as well. Nobody can catch that, since it happens at the commit itself.
+  if pg_notification_queue_usage() > 0.9 then return false; end if;
+  perform pg_notify(channel, payload);
+  return true;
+end $$;
+
+
+--
+-- Name: FUNCTION tell(channel text, payload text); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.tell(channel text, payload text) IS 'NOTIFY, unless the queue is nearly full: whether it was said. A notice only means "look", and everybody who waits for one also looks by themselves.';
+
+
+--
 -- Name: tell_streams(); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1857,7 +1908,7 @@ CREATE FUNCTION private.tell_streams() RETURNS trigger
     AS $$
 begin
   -- Always, watched or not: it is rare, and a stream that is just opening must not fall between.
-  perform pg_notify('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
+  perform private.tell('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
                                                        else to_jsonb(old) ->> 'id' end || ':0');
   return null;
 end $$;
@@ -2160,18 +2211,18 @@ ALTER TABLE private.audit ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 
 --
--- Name: bell; Type: TABLE; Schema: private; Owner: -
+-- Name: bell; Type: VIEW; Schema: private; Owner: -
 --
 
-CREATE TABLE private.bell (
-);
+CREATE VIEW private.bell WITH (security_invoker='true') AS
+ SELECT true AS hungry;
 
 
 --
--- Name: TABLE bell; Type: COMMENT; Schema: private; Owner: -
+-- Name: VIEW bell; Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON TABLE private.bell IS 'The doorbell. A worker with a free slot and nothing to do holds its SHARE lock; who makes a job ready and finds it taken rings.';
+COMMENT ON VIEW private.bell IS 'The doorbell. A worker with a free slot and nothing to do holds its SHARE lock; who makes a job ready and finds it taken rings. Nothing to read: a view, since VACUUM and ANALYZE of a table would wait for that lock as long as anybody is hungry.';
 
 
 --
@@ -2181,6 +2232,7 @@ COMMENT ON TABLE private.bell IS 'The doorbell. A worker with a free slot and no
 CREATE UNLOGGED TABLE private.event_incarnation (
     only_row boolean DEFAULT true NOT NULL,
     nonce uuid DEFAULT gen_random_uuid() NOT NULL,
+    epoch_floor bigint DEFAULT 0 NOT NULL,
     CONSTRAINT event_incarnation_has_one_row CHECK (only_row)
 );
 
@@ -2189,7 +2241,14 @@ CREATE UNLOGGED TABLE private.event_incarnation (
 -- Name: TABLE event_incarnation; Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON TABLE private.event_incarnation IS 'What the ids of events begin with depends on the nonce. Emptied by Postgres itself after a crash and on a standby that takes over; whoever finds no row makes one.';
+COMMENT ON TABLE private.event_incarnation IS 'Emptied by Postgres itself after a crash and on a standby that takes over, which may have lost commits that did not wait for the disk; whoever finds no row begins a new one. The ids of events begin with what depends on the nonce.';
+
+
+--
+-- Name: COLUMN event_incarnation.epoch_floor; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.event_incarnation.epoch_floor IS 'No claim draws a lower epoch, and without the row there is none: what a crash has lost is never drawn again.';
 
 
 --
@@ -2287,6 +2346,7 @@ ALTER TABLE private.model ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 CREATE TABLE private.queue (
     only_row boolean DEFAULT true NOT NULL,
     paused_at timestamp with time zone,
+    generation bigint DEFAULT 0 NOT NULL,
     CONSTRAINT queue_has_one_row CHECK (only_row)
 );
 
@@ -2296,6 +2356,13 @@ CREATE TABLE private.queue (
 --
 
 COMMENT ON TABLE private.queue IS 'The switch of the whole queue: while paused_at is set, nobody claims.';
+
+
+--
+-- Name: COLUMN queue.generation; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.queue.generation IS 'Which incarnation of the server this is, by private.begin_incarnation().';
 
 
 --
@@ -2411,7 +2478,8 @@ CREATE TABLE private.worker (
     lease_until timestamp with time zone NOT NULL,
     started_at timestamp with time zone DEFAULT now() NOT NULL,
     draining boolean DEFAULT false NOT NULL,
-    models integer[] DEFAULT '{}'::integer[] NOT NULL
+    models integer[] DEFAULT '{}'::integer[] NOT NULL,
+    renewals bigint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -2424,10 +2492,24 @@ COMMENT ON TABLE private.worker IS 'One running listener and its lease. A rescue
 
 
 --
+-- Name: COLUMN worker.lease_until; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.worker.lease_until IS 'For people to read; nobody is judged by it. -infinity: fenced, it claims nothing more.';
+
+
+--
 -- Name: COLUMN worker.models; Type: COMMENT; Schema: private; Owner: -
 --
 
 COMMENT ON COLUMN private.worker.models IS 'What it can reach now: workers share the slots of a model among those that serve it.';
+
+
+--
+-- Name: COLUMN worker.renewals; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.worker.renewals IS 'Counts its heartbeats. Others judge it by seeing the same number for too long by their own clocks: the server''s may jump.';
 
 
 --
@@ -3351,12 +3433,6 @@ CREATE POLICY authsvc ON private.token_issuer TO authsvc USING (true) WITH CHECK
 
 
 --
--- Name: bell; Type: ROW SECURITY; Schema: private; Owner: -
---
-
-ALTER TABLE private.bell ENABLE ROW LEVEL SECURITY;
-
---
 -- Name: event; Type: ROW SECURITY; Schema: private; Owner: -
 --
 
@@ -3406,17 +3482,17 @@ CREATE POLICY listener ON private.attempt FOR SELECT TO listener USING (true);
 
 
 --
--- Name: bell listener; Type: POLICY; Schema: private; Owner: -
---
-
-CREATE POLICY listener ON private.bell TO listener USING (true);
-
-
---
 -- Name: event_cursor listener; Type: POLICY; Schema: private; Owner: -
 --
 
 CREATE POLICY listener ON private.event_cursor TO listener USING (true) WITH CHECK (true);
+
+
+--
+-- Name: event_incarnation listener; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY listener ON private.event_incarnation FOR SELECT TO listener USING (true);
 
 
 --
@@ -3514,7 +3590,7 @@ CREATE POLICY listener_events ON private.event_cursor TO listener_events USING (
 -- Name: event_incarnation listener_events; Type: POLICY; Schema: private; Owner: -
 --
 
-CREATE POLICY listener_events ON private.event_incarnation TO listener_events USING (true) WITH CHECK (true);
+CREATE POLICY listener_events ON private.event_incarnation FOR SELECT TO listener_events USING (true);
 
 
 --
@@ -3558,13 +3634,6 @@ CREATE POLICY precis_definer ON private.attempt TO precis_definer USING (true) W
 
 
 --
--- Name: bell precis_definer; Type: POLICY; Schema: private; Owner: -
---
-
-CREATE POLICY precis_definer ON private.bell TO precis_definer USING (true);
-
-
---
 -- Name: event precis_definer; Type: POLICY; Schema: private; Owner: -
 --
 
@@ -3576,6 +3645,13 @@ CREATE POLICY precis_definer ON private.event TO precis_definer USING (true) WIT
 --
 
 CREATE POLICY precis_definer ON private.event_cursor TO precis_definer USING (true) WITH CHECK (true);
+
+
+--
+-- Name: event_incarnation precis_definer; Type: POLICY; Schema: private; Owner: -
+--
+
+CREATE POLICY precis_definer ON private.event_incarnation TO precis_definer USING (true) WITH CHECK (true);
 
 
 --
@@ -3742,42 +3818,42 @@ CREATE POLICY web_reads_own ON private.attempt FOR SELECT TO pgrest_auth USING (
 -- Name: event web_reads_own; Type: POLICY; Schema: private; Owner: -
 --
 
-CREATE POLICY web_reads_own ON private.event FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+CREATE POLICY web_reads_own ON private.event FOR SELECT TO pgrest_auth, event_reader USING ((owner = ( SELECT gate.uid() AS uid)));
 
 
 --
 -- Name: event_cursor web_reads_own; Type: POLICY; Schema: private; Owner: -
 --
 
-CREATE POLICY web_reads_own ON private.event_cursor FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+CREATE POLICY web_reads_own ON private.event_cursor FOR SELECT TO pgrest_auth, event_reader USING ((owner = ( SELECT gate.uid() AS uid)));
 
 
 --
 -- Name: job web_reads_own; Type: POLICY; Schema: private; Owner: -
 --
 
-CREATE POLICY web_reads_own ON private.job FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+CREATE POLICY web_reads_own ON private.job FOR SELECT TO pgrest_auth, event_reader USING ((owner = ( SELECT gate.uid() AS uid)));
 
 
 --
 -- Name: partial web_reads_own; Type: POLICY; Schema: private; Owner: -
 --
 
-CREATE POLICY web_reads_own ON private.partial FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+CREATE POLICY web_reads_own ON private.partial FOR SELECT TO pgrest_auth, event_reader USING ((owner = ( SELECT gate.uid() AS uid)));
 
 
 --
 -- Name: request web_reads_own; Type: POLICY; Schema: private; Owner: -
 --
 
-CREATE POLICY web_reads_own ON private.request FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+CREATE POLICY web_reads_own ON private.request FOR SELECT TO pgrest_auth, event_reader USING ((owner = ( SELECT gate.uid() AS uid)));
 
 
 --
 -- Name: result web_reads_own; Type: POLICY; Schema: private; Owner: -
 --
 
-CREATE POLICY web_reads_own ON private.result FOR SELECT TO pgrest_auth USING ((owner = ( SELECT gate.uid() AS uid)));
+CREATE POLICY web_reads_own ON private.result FOR SELECT TO pgrest_auth, event_reader USING ((owner = ( SELECT gate.uid() AS uid)));
 
 
 --

@@ -18,11 +18,13 @@ from psycopg.pq import ExecStatus
 
 from chassis.database import connect, pool
 from chassis.service import Lifecycle
-from listener import queue, registry, service
+from listener import queue, registry, service, upkeep
 from listener.lines import GUARD
 from listener.queue import Claimant, Claimed, Finished, Want
 from listener.registry import Served
 from listener.settings import WorkSettings
+from listener.upkeep import Rescued
+from listener.vigil import Suspect
 from tests.fix_postgres import Database, free_port
 from tests.sql.acting import acting, ask, sign_up
 
@@ -48,6 +50,7 @@ class Hand:
 
     connection: "asyncpg.Connection[Any]"
     claimant: Claimant
+    suspects: list[Suspect]
 
     async def claim(
         self, *models: int, free: int = MANY, around: bool = False, floor: int = queue.LOWEST_TAG
@@ -61,6 +64,10 @@ class Hand:
 
     async def finish(self, job: Claimed, body: str = "Short.") -> bool:
         return bool(await queue.finish(self.connection, [Finished(job.claim, body, "{}", "{}")]))
+
+    async def rescue(self, *, max_attempts: int = 5) -> Rescued:
+        """As somebody who has seen what the test says of the others."""
+        return await upkeep.rescue(self.connection, self.suspects, max_attempts=max_attempts)
 
     async def renew(
         self,
@@ -82,6 +89,7 @@ class Desk:
     database: Database
     open: contextlib.AsyncExitStack
     counter: Iterator[int] = field(default_factory=lambda: iter(range(MANY)))
+    suspects: list[Suspect] = field(default_factory=list)
 
     def query(self, sql: LiteralString, *arguments: object) -> list[tuple[Any, ...]]:
         """As the superuser, past row security."""
@@ -160,14 +168,14 @@ class Desk:
                 for row in self.query("select host_id from private.host_model where model_id = %s", model)
             ]
             await registry.lease_slots(connection, claimant, model_id=model, hosts=hosts, most=slots)
-        return Hand(connection, claimant)
+        return Hand(connection, claimant, self.suspects)
 
-    def expire(self, worker: Hand) -> None:
-        """The worker's lease has run out, as the database sees it."""
-        self.query(
-            "update private.worker set lease_until = now() - interval '1 s' where id = %s returning id",
-            worker.claimant.worker_id,
+    def expire(self, worker: Hand, *, lapsed: bool = True) -> None:
+        """The others have seen the worker count no further for a whole lease, or only missing a renewal."""
+        ((incarnation, renewals),) = self.query(
+            "select incarnation, renewals from private.worker where id = %s", worker.claimant.worker_id
         )
+        self.suspects.append(Suspect(worker.claimant.worker_id, incarnation, renewals, lapsed))
 
     @contextlib.asynccontextmanager
     async def working(self, *hosts: str, **changes: Any) -> AsyncIterator[Lifecycle]:

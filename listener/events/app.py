@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import asyncpg
 from aiohttp import hdrs, web
 
 from chassis.bearer import Claims, refusal
-from chassis.database import Pool, connection_lost
+from chassis.database import Pool, troubled
 from chassis.http import ApiError, application
 from listener.events import frames, query, tickets
 from listener.events.cors import allow_origins
@@ -25,7 +24,7 @@ from listener.events.hub import Hub, NoSeatError
 from listener.events.incarnation import Head, Position, loss, parse
 from listener.events.keys import Keys
 from listener.events.query import Query
-from listener.events.reader import ROLE, Reader, RefusedError
+from listener.events.reader import PERSON, Reader, RefusedError
 from listener.events.settings import EventsSettings
 from listener.events.stream import Ending, Reason, Stream
 from listener.events.watch import Watches
@@ -132,7 +131,7 @@ class Endpoints:
         if token is None:
             raise refusal("missing_token", "Send an access token: Authorization: Bearer, or a ticket.")
         claims = await self._services.keys.verify(token)
-        if claims.role != ROLE:  # the gate looks at no other role's claims
+        if claims.role != PERSON:  # the gate looks at no other role's claims
             raise refusal("invalid_token", "The access token is not valid: sign in again.")
         return claims
 
@@ -203,7 +202,7 @@ def _overload(error: Exception) -> ApiError | None:
     if isinstance(error, NoSeatError):
         status, code, message = OVERLOADS[error.scope]
         return ApiError(status, code, message, headers={"Retry-After": "5"})
-    if connection_lost(error) or isinstance(error, asyncpg.QueryCanceledError):
+    if troubled(error):
         message = "The database cannot be reached. Try again."
         return ApiError(503, "unavailable", message, headers={"Retry-After": "2"})
     if isinstance(error, ApiError) and error.status == 503:

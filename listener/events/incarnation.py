@@ -22,10 +22,8 @@ INCARNATION: Final[LiteralString] = """
      i.tableoid, i.nonce), 'UTF8')), 'hex'), 1, 12)
    from private.event_incarnation i)
 """
-# Of several who find none and try, one begins, and the others wait for it. Finds no row if it was another.
-BEGIN_INCARNATION: Final = """
-insert into private.event_incarnation (only_row) values (true) on conflict do nothing returning true
-"""
+# Of several who find none and try, one begins, and the others wait for it: whether it was us.
+BEGIN_INCARNATION: Final = "select private.begin_incarnation()"
 
 Loss = Literal["foreign", "ahead", "too_old", "too_far_behind"]
 

@@ -12,11 +12,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.database import Connection, Pool, backoff, connect, connection_lost
+from chassis.database import Connection, Pool, backoff, connect, passing, told
 from listener.events.hub import Hub
 from listener.events.watch import Watches
 
@@ -31,7 +30,8 @@ RETRY_CAP_SECONDS: Final = 5.0
 # Before LISTEN as well: it mends "could not access status of transaction", said where the queue's tail is
 # older than the commit log (PostgreSQL before 15.16, 17.8, 18.2).
 QUEUE_USAGE: Final = "select pg_notification_queue_usage()"
-SEND_ECHO: Final = "select pg_notify($1, $2)"
+# Says nothing, and false, while the queue is nearly full.
+SEND_ECHO: Final = "select private.tell($1, $2)"
 
 RECEIVED = Counter("precis_events_notify_received_total", "Notices heard.")
 RECONNECTS = Counter("precis_events_listen_reconnects_total", "Times the LISTEN connection was made anew.")
@@ -65,10 +65,10 @@ class Notices:
                 async with self._connected() as lost:
                     delays = backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
                     await self._prove(lost)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                if not connection_lost(error):
+            except Exception as error:
+                if not passing(error):
                     raise
-                log.warning("notices.lost", error=f"{type(error).__name__}: {error}")
+                log.warning("notices.lost", error=told(error))
             finally:
                 self.listening.clear()
             RECONNECTS.inc()
@@ -111,7 +111,10 @@ class Notices:
         self._echo_word = f"{ECHO}:{secrets.token_hex(8)}"
         async with self._pool.acquire() as connection:
             USAGE.set(await connection.fetchval(QUEUE_USAGE))
-            await connection.execute(SEND_ECHO, EVENTS, self._echo_word)
+            if not await connection.fetchval(SEND_ECHO, EVENTS, self._echo_word):
+                log.warning("notices.queue_full")
+                self._watches.distrust()  # nobody is told anything now: everybody is read again
+                return
         try:
             async with asyncio.timeout(ECHO_PATIENCE_SECONDS):
                 await self._echo

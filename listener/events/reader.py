@@ -1,4 +1,4 @@
-"""Reads an account's events, rows and partial text as that account: its role, its claims, the gate of REST.
+"""Reads an account's events, rows and partial text as that account: its claims, and the gate of REST.
 
 Knows no stream and no HTTP.
 """
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     Connection: TypeAlias = PoolConnectionProxy[Any]
 
-ROLE: Final = "pgrest_auth"
+PERSON: Final = "pgrest_auth"  # what the claims say
+READER: Final = "event_reader"  # whom the read is: it sees what that role sees, and can write nothing
 ROW_MAX_BYTES: Final = 256 * 1024
 READ_MAX_BYTES: Final = 1024 * 1024
 READ_MAX_EVENTS: Final = 200
@@ -163,7 +164,7 @@ class Reader:
             while True:
                 # One snapshot, so that incarnation, head, events, rows and pieces agree.
                 async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    if incarnation := await connection.fetchval(BECOME_USER, ROLE, claims):
+                    if incarnation := await connection.fetchval(BECOME_USER, READER, claims):
                         yield connection, incarnation
                         return
                 if await connection.fetchval(BEGIN_INCARNATION):

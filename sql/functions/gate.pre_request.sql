@@ -16,4 +16,4 @@ end $$;
 comment on function gate.pre_request() is
   'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass.';
 alter function gate.pre_request() owner to precis_definer;
-grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth;
+grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth, event_reader;

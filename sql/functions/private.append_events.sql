@@ -37,7 +37,7 @@ begin
     if owners[i] = owners[i + 1] then
       blocks[i + 1] := last_n >> 4;
     elsif watched and refs[i] is not null then
-      perform pg_notify('precis_event', owners[i] || ':' || last_n);
+      perform private.tell('precis_event', owners[i] || ':' || last_n);
     end if;
   end loop;
   insert into private.event (owner, n, kind, ref, gone)

@@ -15,7 +15,7 @@ begin
     perform gate.refuse(409, 'already_finished', 'This request has ended already.');
   end if;
   delete from private.partial p where p.request_id = cancel.request_id;
-  if was_running then perform pg_notify('precis_control', cancel.request_id::text); end if;
+  if was_running then perform private.tell('precis_control', cancel.request_id::text); end if;
 end $$;
 comment on function private.cancel(uuid) is 'Ends a queued or running request, whoever''s it is, with all its jobs.';
 alter function private.cancel(uuid) owner to precis_definer;

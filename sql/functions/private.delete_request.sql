@@ -6,7 +6,7 @@ begin
   perform from private.job j where j.id = any (jobs) and j.owner = gate.uid() order by j.id for update;
   if not found then return null; end if;
   -- Whoever runs it finds its claim gone, and is told so at once.
-  perform pg_notify('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
+  perform private.tell('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
   delete from private.partial p where p.request_id = old.id;
   delete from private.request r where r.id = old.id and r.owner = gate.uid();
   return old;

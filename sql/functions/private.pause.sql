@@ -6,7 +6,7 @@ begin
     update private.model m set paused_at = coalesce(m.paused_at, now()) where m.name = model_name;
     if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
   end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 comment on function private.pause(text) is
   'Nothing more is claimed, of the model or of all; what runs ends, what waits keeps its place. Requests are accepted as before.';

@@ -6,7 +6,7 @@ begin
     update private.model m set paused_at = null where m.name = model_name;
     if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
   end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 comment on function private.resume(text) is 'Ends a pause. A model that was paused by itself stays so when all is resumed.';
 alter function private.resume(text) owner to precis_definer;

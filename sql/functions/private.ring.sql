@@ -2,7 +2,7 @@ create or replace function private.ring() returns void language plpgsql security
 begin
   lock table private.bell in row exclusive mode nowait;
 exception when lock_not_available then
-  perform pg_notify('precis_bell', ''), nextval('private.rings');
+  perform private.tell('precis_bell', ''), nextval('private.rings');
 end $$;
 comment on function private.ring() is
   'Called by whatever makes a job ready. Rings only if a worker is hungry or about to be: NOTIFY takes a global lock at commit.';

@@ -1,7 +1,7 @@
 create or replace function private.tell_streams() returns trigger language plpgsql set search_path = '' as $$
 begin
   -- Always, watched or not: it is rare, and a stream that is just opening must not fall between.
-  perform pg_notify('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
+  perform private.tell('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
                                                        else to_jsonb(old) ->> 'id' end || ':0');
   return null;
 end $$;

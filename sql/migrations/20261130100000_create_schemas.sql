@@ -17,7 +17,7 @@ comment on schema public is 'Precis: summarise and shorten text. Insert a row in
 comment on schema gate is 'Called on behalf of clients, never exposed: the pre-request, claims, the readers of event streams.';
 comment on schema private is 'Every table of Precis. Off limits to web roles.';
 
-grant usage on schema public, gate to pgrest_anon, pgrest_auth;
+grant usage on schema public, gate to pgrest_anon, pgrest_auth, event_reader;
 grant usage on schema private to authsvc, listener, listener_events;
 grant usage on schema gate to authenticator, listener_events;
 -- CREATE for the definer: a function can only be given to an owner who may create in its schema, and each model gets a
@@ -41,13 +41,13 @@ grant execute on function gate.refuse(int, text, text, text, jsonb) to precis_de
 create or replace function gate.claims() returns jsonb language sql stable set search_path = '' as
   $$ select nullif(current_setting('request.jwt.claims', true), '')::jsonb $$;
 comment on function gate.claims() is 'The claims of the verified token, null without one.';
-grant execute on function gate.claims() to pgrest_anon, pgrest_auth, precis_definer;
+grant execute on function gate.claims() to pgrest_anon, pgrest_auth, event_reader, precis_definer;
 
 -- functions/gate.uid.sql
 create or replace function gate.uid() returns uuid language sql stable set search_path = '' as
   $$ select nullif(gate.claims() ->> 'sub', '')::uuid $$;
 comment on function gate.uid() is 'The account that is signed in, null for anonymous. Policies use (select gate.uid()).';
-grant execute on function gate.uid() to pgrest_anon, pgrest_auth, precis_definer;
+grant execute on function gate.uid() to pgrest_anon, pgrest_auth, event_reader, precis_definer;
 
 -- functions/gate.header.sql
 create or replace function gate.header(name text) returns text language sql stable set search_path = '' as
@@ -63,13 +63,26 @@ end $$;
 comment on function private.refuse_write() is
   'Stands behind views that nobody may write. Without a trigger Postgres says that it cannot, before it asks who may, and PostgREST makes a 500 of that.';
 
+-- functions/private.tell.sql
+create or replace function private.tell(channel text, payload text) returns boolean language plpgsql set search_path = '' as $$
+begin
+  -- Somebody who listens inside an open transaction keeps the queue from being emptied. Once it is full, every commit that
+  -- notifies fails: a client's insert as well. Nobody can catch that, since it happens at the commit itself.
+  if pg_notification_queue_usage() > 0.9 then return false; end if;
+  perform pg_notify(channel, payload);
+  return true;
+end $$;
+comment on function private.tell(text, text) is
+  'NOTIFY, unless the queue is nearly full: whether it was said. A notice only means "look", and everybody who waits for one also looks by themselves.';
+grant execute on function private.tell(text, text) to authsvc, listener, listener_events, precis_definer;
+
 notify pgrst, 'reload schema';
 
 -- migrate:down
-drop function private.refuse_write(), gate.header(text), gate.uid(), gate.claims(), gate.refuse(int, text, text, text, jsonb);
+drop function private.tell(text, text), private.refuse_write(), gate.header(text), gate.uid(), gate.claims(), gate.refuse(int, text, text, text, jsonb);
 drop schema gate, private;
 comment on schema public is 'standard public schema';
-revoke usage on schema public from pgrest_anon, pgrest_auth, precis_definer;
+revoke usage on schema public from pgrest_anon, pgrest_auth, event_reader, precis_definer;
 grant usage on schema public to public;
 alter default privileges grant execute on functions to public;
 do $$ begin

@@ -23,7 +23,7 @@ create unique index signing_key_active_idx on private.signing_key (state) where 
 comment on table private.signing_key is 'Keys that sign access tokens. private_key is encrypted by authsvc.';
 alter table private.signing_key enable row level security;
 grant select, insert, update, delete on private.signing_key to authsvc;
-grant select on private.signing_key to precis_definer;
+grant select (public_jwk, state, created_at) on private.signing_key to precis_definer;  -- not what signs
 create policy authsvc on private.signing_key to authsvc using (true) with check (true);
 create policy precis_definer on private.signing_key for select to precis_definer using (true);
 

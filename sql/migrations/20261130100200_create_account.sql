@@ -16,7 +16,7 @@ create table private.account (
 comment on table private.account is 'A person. email is what was typed, email_key its normal form.';
 alter table private.account enable row level security;
 grant select, insert, update, delete on private.account to authsvc;
-grant select on private.account to precis_definer;
+grant select (id, banned_at, password_changed_at) on private.account to precis_definer;
 create policy authsvc on private.account to authsvc using (true) with check (true);
 create policy precis_definer on private.account for select to precis_definer using (true);
 
@@ -128,7 +128,7 @@ end $$;
 comment on function gate.pre_request() is
   'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass.';
 alter function gate.pre_request() owner to precis_definer;
-grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth;
+grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth, event_reader;
 
 notify pgrst, 'reload schema';
 

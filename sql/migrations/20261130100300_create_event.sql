@@ -22,13 +22,13 @@ comment on column private.event_cursor.day is 'The day (UTC) that day_requests a
 comment on column private.event_cursor.block is
   'Which block of 16 numbers n lies in. An owner''s old versions lie in earlier ones: the block of their last event is where to look.';
 alter table private.event_cursor enable row level security;
-grant select on private.event_cursor to pgrest_auth, listener_events;
+grant select on private.event_cursor to pgrest_auth, event_reader, listener_events;
 grant update (watched_until, min_n) on private.event_cursor to listener_events;
 -- The listener asks who watches before it tells of partial text; and to lock a cursor row, so that a claim can pass by an
 -- owner whose own transaction is open, takes the right to update something.
 grant select (owner, watched_until), update (watched_until) on private.event_cursor to listener;
 grant select, insert, update on private.event_cursor to precis_definer;
-create policy web_reads_own on private.event_cursor for select to pgrest_auth using (owner = (select gate.uid()));
+create policy web_reads_own on private.event_cursor for select to pgrest_auth, event_reader using (owner = (select gate.uid()));
 create policy listener on private.event_cursor to listener using (true) with check (true);
 create policy listener_events on private.event_cursor to listener_events using (true) with check (true);
 create policy precis_definer on private.event_cursor to precis_definer using (true) with check (true);
@@ -46,10 +46,10 @@ create table private.event (
 create index event_at_idx on private.event (at);  -- retention
 comment on table private.event is 'Something that a client can see has changed: re-read ref, or drop it if gone.';
 alter table private.event enable row level security;
-grant select (owner, n, kind, ref, gone, at) on private.event to pgrest_auth;
+grant select (owner, n, kind, ref, gone, at) on private.event to pgrest_auth, event_reader;
 grant select, delete on private.event to listener_events;
 grant select (owner, n), insert, delete on private.event to precis_definer;
-create policy web_reads_own on private.event for select to pgrest_auth using (owner = (select gate.uid()));
+create policy web_reads_own on private.event for select to pgrest_auth, event_reader using (owner = (select gate.uid()));
 create policy listener_events on private.event to listener_events using (true) with check (true);
 create policy precis_definer on private.event to precis_definer using (true) with check (true);
 
@@ -63,17 +63,6 @@ comment on table private.event_ticket is 'Single-use keys that open a stream whe
 alter table private.event_ticket enable row level security;
 grant select, insert, delete on private.event_ticket to listener_events;
 create policy listener_events on private.event_ticket to listener_events using (true) with check (true);
-
-create unlogged table private.event_incarnation (
-  only_row boolean primary key default true constraint event_incarnation_has_one_row check (only_row),
-  nonce uuid not null default gen_random_uuid()
-);
-comment on table private.event_incarnation is
-  'What the ids of events begin with depends on the nonce. Emptied by Postgres itself after a crash and on a standby that takes over; whoever finds no row makes one.';
-alter table private.event_incarnation enable row level security;
--- The nonce is Postgres' to draw: nobody at run time can choose, change or remove it.
-grant select, insert (only_row) on private.event_incarnation to listener_events;
-create policy listener_events on private.event_incarnation to listener_events using (true) with check (true);
 
 -- functions/private.open_event_cursor.sql
 create or replace function private.open_event_cursor() returns trigger
@@ -126,7 +115,7 @@ begin
     if owners[i] = owners[i + 1] then
       blocks[i + 1] := last_n >> 4;
     elsif watched and refs[i] is not null then
-      perform pg_notify('precis_event', owners[i] || ':' || last_n);
+      perform private.tell('precis_event', owners[i] || ':' || last_n);
     end if;
   end loop;
   insert into private.event (owner, n, kind, ref, gone)
@@ -151,7 +140,7 @@ alter function private.forget_events() owner to precis_definer;
 create or replace function private.tell_streams() returns trigger language plpgsql set search_path = '' as $$
 begin
   -- Always, watched or not: it is rare, and a stream that is just opening must not fall between.
-  perform pg_notify('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
+  perform private.tell('precis_event', case tg_table_name when 'session' then to_jsonb(old) ->> 'account_id'
                                                        else to_jsonb(old) ->> 'id' end || ':0');
   return null;
 end $$;
@@ -173,7 +162,7 @@ comment on view gate.event is 'The event log of the account that is signed in. F
 create view gate.event_cursor with (security_invoker = true) as
   select c.n, c.min_n from private.event_cursor c;
 comment on view gate.event_cursor is 'How far the event log of the account that is signed in goes.';
-grant select on gate.event, gate.event_cursor to pgrest_auth;
+grant select on gate.event, gate.event_cursor to pgrest_auth, event_reader;
 
 notify pgrst, 'reload schema';
 
@@ -182,7 +171,7 @@ drop view gate.event, gate.event_cursor;
 drop trigger session_end_is_told on private.session;
 drop trigger account_change_is_told on private.account;
 drop trigger account_opens_event_cursor on private.account;
-drop table private.event_incarnation, private.event_ticket, private.event, private.event_cursor;
+drop table private.event_ticket, private.event, private.event_cursor;
 drop function private.tell_streams(), private.forget_events(), private.open_event_cursor(),
   private.append_events(text, uuid[], uuid[], int[], bigint[], boolean);
 notify pgrst, 'reload schema';

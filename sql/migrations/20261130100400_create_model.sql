@@ -64,10 +64,14 @@ create table private.worker (
   lease_until timestamptz not null,
   started_at timestamptz not null default now(),
   draining boolean not null default false,
-  models int[] not null default '{}'
+  models int[] not null default '{}',
+  renewals bigint not null default 0
 ) with (fillfactor = 50);
 comment on table private.worker is
   'One running listener and its lease. A rescue counts incarnation up: what the old incarnation still writes changes nothing.';
+comment on column private.worker.renewals is
+  'Counts its heartbeats. Others judge it by seeing the same number for too long by their own clocks: the server''s may jump.';
+comment on column private.worker.lease_until is 'For people to read; nobody is judged by it. -infinity: fenced, it claims nothing more.';
 comment on column private.worker.models is 'What it can reach now: workers share the slots of a model among those that serve it.';
 alter table private.worker enable row level security;
 grant select, insert, update, delete on private.worker to listener;
@@ -92,15 +96,53 @@ create policy listener on private.slot to listener using (true) with check (true
 
 create table private.queue (
   only_row boolean primary key default true constraint queue_has_one_row check (only_row),
-  paused_at timestamptz
+  paused_at timestamptz,
+  generation bigint not null default 0
 );
 insert into private.queue default values;
 comment on table private.queue is 'The switch of the whole queue: while paused_at is set, nobody claims.';
+comment on column private.queue.generation is 'Which incarnation of the server this is, by private.begin_incarnation().';
 alter table private.queue enable row level security;
 grant select on private.queue to listener, precis_definer;
-grant update (paused_at) on private.queue to precis_definer;
+grant update (paused_at, generation) on private.queue to precis_definer;
 create policy listener on private.queue for select to listener using (true);
 create policy precis_definer on private.queue to precis_definer using (true) with check (true);
+
+create unlogged table private.event_incarnation (
+  only_row boolean primary key default true constraint event_incarnation_has_one_row check (only_row),
+  nonce uuid not null default gen_random_uuid(),
+  epoch_floor bigint not null default 0
+);
+insert into private.event_incarnation default values;
+comment on table private.event_incarnation is
+  'Emptied by Postgres itself after a crash and on a standby that takes over, which may have lost commits that did not wait for the disk; whoever finds no row begins a new one. The ids of events begin with what depends on the nonce.';
+comment on column private.event_incarnation.epoch_floor is
+  'No claim draws a lower epoch, and without the row there is none: what a crash has lost is never drawn again.';
+alter table private.event_incarnation enable row level security;
+-- Nobody at run time can choose, change or remove it.
+grant select on private.event_incarnation to listener_events;
+grant select (only_row, epoch_floor) on private.event_incarnation to listener;
+grant select, insert (epoch_floor) on private.event_incarnation to precis_definer;
+create policy listener_events on private.event_incarnation for select to listener_events using (true);
+create policy listener on private.event_incarnation for select to listener using (true);
+create policy precis_definer on private.event_incarnation to precis_definer using (true) with check (true);
+
+-- functions/private.begin_incarnation.sql
+create or replace function private.begin_incarnation() returns boolean language plpgsql security definer set search_path = '' as $$
+declare
+  begun bigint;
+begin
+  -- The row of private.queue is what waits for the disk, and what others wait for. Random: a standby that takes over may not
+  -- have heard of the last step.
+  update private.queue q set generation = q.generation + 1 + floor(1000 * random())::int
+   where not exists (select from private.event_incarnation) returning q.generation into begun;
+  insert into private.event_incarnation (epoch_floor) select begun * 1000000 where begun is not null on conflict do nothing;
+  return found;
+end $$;
+comment on function private.begin_incarnation() is
+  'Begins a new incarnation where Postgres has thrown the last one away; whether it was this call. No event id and no claim is drawn twice across it.';
+alter function private.begin_incarnation() owner to precis_definer;
+grant execute on function private.begin_incarnation() to listener, listener_events;
 
 -- functions/private.add_model.sql
 create or replace function private.add_model(model_name text) returns int
@@ -155,7 +197,7 @@ begin
     update private.model m set paused_at = coalesce(m.paused_at, now()) where m.name = model_name;
     if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
   end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 comment on function private.pause(text) is
   'Nothing more is claimed, of the model or of all; what runs ends, what waits keeps its place. Requests are accepted as before.';
@@ -170,7 +212,7 @@ begin
     update private.model m set paused_at = null where m.name = model_name;
     if not found then perform gate.refuse(404, 'unknown_model', 'No model of that name is known here.'); end if;
   end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 comment on function private.resume(text) is 'Ends a pause. A model that was paused by itself stays so when all is resumed.';
 alter function private.resume(text) owner to precis_definer;
@@ -180,7 +222,7 @@ create or replace function private.drain(worker_id int, on_or_off boolean defaul
 begin
   update private.worker w set draining = on_or_off where w.id = worker_id;
   if not found then perform gate.refuse(404, 'unknown_worker', 'No worker has this number.'); end if;
-  perform pg_notify('precis_control', 'models');
+  perform private.tell('precis_control', 'models');
 end $$;
 comment on function private.drain(int, boolean) is
   'The worker claims nothing more; what it runs ends. Off lets it claim again, unless it is leaving.';
@@ -209,7 +251,8 @@ notify pgrst, 'reload schema';
 
 -- migrate:down
 drop view public.models;
-drop function private.drain(int, boolean), private.resume(text), private.pause(text), private.resolve_model(text), private.add_model(text);
+drop function private.drain(int, boolean), private.resume(text), private.pause(text), private.resolve_model(text), private.add_model(text),
+  private.begin_incarnation();
 do $$
 declare
   clock regclass;
@@ -218,5 +261,5 @@ begin
     execute format('drop sequence %s', clock);
   end loop;
 end $$;
-drop table private.queue, private.slot, private.worker, private.host_model, private.host, private.model;
+drop table private.event_incarnation, private.queue, private.slot, private.worker, private.host_model, private.host, private.model;
 notify pgrst, 'reload schema';

@@ -40,11 +40,12 @@ comment on column private.job.error_code is 'Why the last attempt ended without 
 comment on column private.job.started_at is 'First claim since a person asked for it: the budget of total time counts from here.';
 alter table private.job enable row level security;
 grant select (id, request_id, owner, kind, state, priority, run_at, progress, updated_at, finished_at, error_code, error_message, epoch)
-  on private.job to pgrest_auth;
-grant select, update on private.job to listener;
+  on private.job to pgrest_auth, event_reader;
+grant select, update (state, tag, run_at, epoch, attempts, worker_id, claimed_at, deadline_at, progress, updated_at, finished_at,
+                      error_code, error_message, started_at) on private.job to listener;  -- never whose it is, or of what
 grant select, insert, update, delete on private.job to precis_definer;
 grant usage on sequence private.job_id_seq to precis_definer;
-create policy web_reads_own on private.job for select to pgrest_auth using (owner = (select gate.uid()));
+create policy web_reads_own on private.job for select to pgrest_auth, event_reader using (owner = (select gate.uid()));
 create policy listener on private.job to listener using (true) with check (true);
 create policy precis_definer on private.job to precis_definer using (true) with check (true);
 
@@ -82,10 +83,10 @@ comment on table private.request is 'What was asked. Never changes, but for its 
 comment on column private.request.job_id is 'Its root job, which carries its state. Drawn with the request; the job takes it for its id.';
 alter table private.request enable row level security;
 grant select (id, owner, title, task, text, document_id, url, target_words, target_ratio, style, language, model, created_at, job_id)
-  on private.request to pgrest_auth;
+  on private.request to pgrest_auth, event_reader;
 grant select, delete on private.request to listener;  -- delete: retention
 grant select, insert, update (title), delete on private.request to precis_definer;
-create policy web_reads_own on private.request for select to pgrest_auth using (owner = (select gate.uid()));
+create policy web_reads_own on private.request for select to pgrest_auth, event_reader using (owner = (select gate.uid()));
 create policy listener on private.request for select to listener using (true);
 create policy listener_deletes on private.request for delete to listener using (true);
 create policy precis_definer on private.request to precis_definer using (true) with check (true);
@@ -131,10 +132,10 @@ create table private.result (
 );
 comment on table private.result is 'What came out, by the one claim that was accepted.';
 alter table private.result enable row level security;
-grant select (request_id, owner, body, checks, engine) on private.result to pgrest_auth;
+grant select (request_id, owner, body, checks, engine) on private.result to pgrest_auth, event_reader;
 grant select, insert on private.result to listener;
 grant select, delete on private.result to precis_definer;
-create policy web_reads_own on private.result for select to pgrest_auth using (owner = (select gate.uid()));
+create policy web_reads_own on private.result for select to pgrest_auth, event_reader using (owner = (select gate.uid()));
 create policy listener on private.result to listener using (true) with check (true);
 create policy precis_definer on private.result for select to precis_definer using (true);
 create policy precis_definer_deletes on private.result for delete to precis_definer using (true);
@@ -150,20 +151,17 @@ create unlogged table private.partial (
 create index partial_owner_idx on private.partial (owner);  -- row security
 comment on table private.partial is 'Text so far, piece by piece. A preview: unlogged, gone when the request ends.';
 alter table private.partial enable row level security;
-grant select on private.partial to pgrest_auth;
+grant select on private.partial to pgrest_auth, event_reader;
 grant select, insert, delete on private.partial to listener;
 grant select, delete on private.partial to precis_definer;
-create policy web_reads_own on private.partial for select to pgrest_auth using (owner = (select gate.uid()));
+create policy web_reads_own on private.partial for select to pgrest_auth, event_reader using (owner = (select gate.uid()));
 create policy listener on private.partial to listener using (true) with check (true);
 create policy precis_definer on private.partial to precis_definer using (true);
 
-create table private.bell ();
-comment on table private.bell is
-  'The doorbell. A worker with a free slot and nothing to do holds its SHARE lock; who makes a job ready and finds it taken rings.';
-alter table private.bell enable row level security;
-grant select, update on private.bell to listener, precis_definer;
-create policy listener on private.bell to listener using (true);
-create policy precis_definer on private.bell to precis_definer using (true);
+create view private.bell with (security_invoker = true) as select true as hungry;
+comment on view private.bell is
+  'The doorbell. A worker with a free slot and nothing to do holds its SHARE lock; who makes a job ready and finds it taken rings. Nothing to read: a view, since VACUUM and ANALYZE of a table would wait for that lock as long as anybody is hungry.';
+grant update on private.bell to listener, precis_definer;  -- LOCK TABLE asks for it
 create sequence private.rings;
 comment on sequence private.rings is 'Counts how often the doorbell was rung: no table, so that inserts need not wait for each other. pg_sequence_last_value is the count, null before the first.';
 grant usage on sequence private.rings to precis_definer;
@@ -174,7 +172,7 @@ create or replace function private.ring() returns void language plpgsql security
 begin
   lock table private.bell in row exclusive mode nowait;
 exception when lock_not_available then
-  perform pg_notify('precis_bell', ''), nextval('private.rings');
+  perform private.tell('precis_bell', ''), nextval('private.rings');
 end $$;
 comment on function private.ring() is
   'Called by whatever makes a job ready. Rings only if a worker is hungry or about to be: NOTIFY takes a global lock at commit.';
@@ -341,7 +339,8 @@ create trigger job_delete_is_logged after delete on private.job
 notify pgrst, 'reload schema';
 
 -- migrate:down
-drop table private.bell, private.partial, private.result, private.attempt, private.request, private.job;
+drop view private.bell;
+drop table private.partial, private.result, private.attempt, private.request, private.job;
 drop sequence private.rings;
 drop function private.log_request(), private.log_job(), private.job_is_sound(text, int, timestamptz, text, text, smallint, real),
   private.jobs_of(uuid), private.fair_tag(uuid, int, smallint), private.next_tag(uuid, private.model, bigint, smallint),

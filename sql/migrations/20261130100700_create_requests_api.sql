@@ -7,7 +7,7 @@ create or replace function gate.request_state(job_state text) returns text langu
   select case job_state when 'ready' then 'queued' when 'waiting' then 'running' else job_state end
 $$;
 comment on function gate.request_state(text) is 'The public state of a request, from the state of its root job.';
-grant execute on function gate.request_state(text) to pgrest_auth, precis_definer;
+grant execute on function gate.request_state(text) to pgrest_auth, event_reader, precis_definer;
 
 create view public.requests with (security_invoker = true) as
   select r.id, r.title, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style, r.language, r.model,
@@ -42,6 +42,7 @@ comment on column public.requests.created_at is 'When the request was accepted.'
 comment on column public.requests.updated_at is 'When its state last changed.';
 comment on column public.requests.finished_at is 'When it ended.';
 grant select, delete on public.requests to pgrest_auth;
+grant select on public.requests to event_reader;
 grant insert (title, task, text, document_id, url, target_words, target_ratio, style, language, model, priority, run_at)
   on public.requests to pgrest_auth;
 grant update (title, priority, run_at) on public.requests to pgrest_auth;
@@ -264,7 +265,7 @@ begin
   perform from private.job j where j.id = any (jobs) and j.owner = gate.uid() order by j.id for update;
   if not found then return null; end if;
   -- Whoever runs it finds its claim gone, and is told so at once.
-  perform pg_notify('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
+  perform private.tell('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
   delete from private.partial p where p.request_id = old.id;
   delete from private.request r where r.id = old.id and r.owner = gate.uid();
   return old;
@@ -304,7 +305,7 @@ begin
     perform gate.refuse(409, 'already_finished', 'This request has ended already.');
   end if;
   delete from private.partial p where p.request_id = cancel.request_id;
-  if was_running then perform pg_notify('precis_control', cancel.request_id::text); end if;
+  if was_running then perform private.tell('precis_control', cancel.request_id::text); end if;
 end $$;
 comment on function private.cancel(uuid) is 'Ends a queued or running request, whoever''s it is, with all its jobs.';
 alter function private.cancel(uuid) owner to precis_definer;
@@ -409,7 +410,7 @@ create view gate.partial with (security_invoker = true) as
     join private.job j on j.id = r.job_id and j.epoch = p.epoch and j.state = 'running';
 comment on view gate.partial is
   'Text so far of the running requests of the account that is signed in, piece by piece. For event streams; not exposed.';
-grant select on gate.partial to pgrest_auth;
+grant select on gate.partial to pgrest_auth, event_reader;
 
 notify pgrst, 'reload schema';
 

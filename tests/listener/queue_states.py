@@ -100,7 +100,7 @@ class States:
 
     def may_take(self, worker: int) -> bool:
         row = self.registered(worker)
-        return row is not None and row.lease in ("fresh", "silent") and not row.draining
+        return row is not None and not row.draining
 
     def leased(self, worker: int) -> set[SlotKey]:
         return {key for key, holder in self.slots.items() if holder == (worker, 1)}
@@ -180,7 +180,7 @@ class States:
         self.slots |= {key: None for key, holder in self.slots.items() if holder and holder[0] == worker}
         if row := self.workers.get(worker):
             row.incarnation += 1
-            row.lease = "fenced"
+            row.lease, row.draining = "fenced", True
             if not self.running(worker):
                 del self.workers[worker]
 
@@ -193,6 +193,10 @@ class States:
         buried = [row.id for row in gone if row.lease == "fenced" and not self.running(row.id)]
         fenced = [row for row in gone if row.lease != "fenced"]
         for job in lost:
+            if self.workers[job.worker or 0].draining:
+                job.attempts, job.progress = job.attempts - 1, 0
+                self._end(job, "ready", "rescued", "worker_lost")
+                continue
             job.scheduled = job.attempts > 1 and job.attempts < self.max_attempts
             self._take_back(job, "rescued", "worker_lost")
         for row in fenced:
@@ -204,7 +208,7 @@ class States:
 
     def requeue_overdue(self, late: Iterable[Job]) -> tuple[int, int]:
         """Queued again, failed."""
-        hung = self._first(late)
+        hung = list(late)
         for job in hung:
             self._take_back(job, "retried", "deadline_exceeded")
         failed = sum(job.state == "failed" for job in hung)

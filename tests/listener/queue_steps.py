@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from listener import queue, registry, upkeep
 from listener.queue import FLOOR_MARGIN, LOWEST_TAG, Claim, Finished, Piece, Progress, Want
+from listener.vigil import Suspect
 from tests.listener.queue_ground import HOSTS, SLOTS, Ground
 from tests.listener.queue_states import Actor, Job, Lease, States, Worker
 
@@ -17,7 +18,6 @@ SMALL_BATCH = 2  # of sweeps, so that they leave something for the next one
 MOST_WORKERS = 4
 WAYS = ("finish", "fail", "back_off", "back_off_uncounted", "release", "partial")  # to write for a claim
 HALF_A_STEP = 512  # private.requeue_tag() lies so far behind the clock itself
-LEASES: dict[Lease, str] = {"fresh": "1 hour", "silent": "9 s", "ended": "-1 s"}
 
 T = TypeVar("T")
 
@@ -126,17 +126,15 @@ class Steps:
         claimant = self.ground.run(registry.register(self.ground.worker, name="model", version="0"))
         self.states.workers[claimant.worker_id] = Worker(claimant.worker_id)
         self.ground.show_life(claimant.worker_id, lives=True)
-        self._let(claimant.worker_id, "fresh")
         return Actor(claimant)
 
-    def _let(self, worker: int, lease: Lease) -> None:
-        """The lease as time would have made it."""
-        self.states.workers[worker].lease = lease
-        self.query(
-            "update private.worker set lease_until = now() + %s::interval where id = %s",
-            LEASES[lease],
-            worker,
-        )
+    def _suspects(self) -> list[Suspect]:
+        """Who is silent for long enough, as somebody has seen it who looked on."""
+        silent = {
+            row.id: row.lease for row in self.states.workers.values() if row.lease in ("silent", "ended")
+        }
+        rows = self.ground.query("select id, incarnation, renewals from private.worker order by id")
+        return [Suspect(*row, lapsed=silent[row[0]] == "ended") for row in rows if row[0] in silent]
 
     def lease_slots(self, who: int, which: int, most: int) -> None:
         actor, model = pick(self.actors, who), pick(self.ground.models, which)
@@ -239,7 +237,8 @@ class Steps:
                 claims=list(actor.held),
             )
         )
-        heard = (pulse.silence, pulse.overdue, pulse.due_seconds is not None, pulse.lost, pulse.strays)
+        others = {(other.worker_id, other.incarnation, other.fenced) for other in pulse.others}
+        heard = (others, pulse.due_seconds is not None, pulse.lost, pulse.strays)
         assert (pulse.alive, heard) == (alive, news)
         assert {(s.model_id, s.slots, s.unleased, s.workers) for s in pulse.shares} == self._shares()
         if not alive:
@@ -248,7 +247,7 @@ class Steps:
         row = self.states.workers[actor.id]
         row.serves, row.draining = True, row.draining or leaving
         assert pulse.draining == row.draining
-        self._let(actor.id, "fresh")
+        row.lease = "fresh"
         for claim in pulse.lost:
             del actor.held[claim]
         strays = [Claim(job, epoch, actor.id) for job, epoch in pulse.strays]
@@ -257,20 +256,23 @@ class Steps:
             self.states.release(job, epoch)
 
     def _news(self, actor: Actor) -> tuple[object, ...]:
-        """Whether others are silent, jobs overdue, jobs scheduled; what is lost, what is stray."""
+        """Who else there is; whether jobs are scheduled; what is lost, what is stray."""
         states = self.states
         mine = {(job.id, job.epoch) for job in states.running(actor.id)}
         held_jobs = {job for job, _ in actor.held}
-        silence = any(row.lease != "fresh" for row in states.workers.values() if row.id != actor.id)
+        others = {
+            (row.id, row.incarnation, row.lease == "fenced")
+            for row in states.workers.values()
+            if row.id != actor.id
+        }
         scheduled = any(job.scheduled and job.state == "ready" for job in self.jobs())
         strays = {claim for claim in mine if claim[0] not in held_jobs}
-        return silence, False, scheduled, set(actor.held) - mine, strays
+        return others, scheduled, set(actor.held) - mine, strays
 
     def _shares(self) -> set[tuple[int, int, int, int]]:
         """Of each model: slots, those that nobody holds, workers that serve it."""
         serve = sum(
-            row.serves and row.lease in ("fresh", "silent") and not row.draining
-            for row in self.states.workers.values()
+            row.serves and row.lease != "fenced" and not row.draining for row in self.states.workers.values()
         )
         return {
             (
@@ -291,7 +293,7 @@ class Steps:
     def fall_silent(self, who: int, lease: Lease, lives: bool) -> None:
         """It renews no more; its process may be gone as well."""
         row = pick((row for row in self.states.workers.values() if row.lease != "fenced"), who)
-        self._let(row.id, lease)
+        row.lease = lease
         if row.lives and not lives:
             self.ground.show_life(row.id, lives=False)
         row.lives = row.lives and lives
@@ -299,10 +301,9 @@ class Steps:
     # Sweeps
 
     def rescue(self) -> None:
-        for row in self.states.workers.values():
-            if row.lease == "silent":  # for as long as the test may take
-                self._let(row.id, "silent")
-        rescued = self.ground.run(upkeep.rescue(self.ground.worker, max_attempts=MAX_ATTEMPTS))
+        rescued = self.ground.run(
+            upkeep.rescue(self.ground.worker, self._suspects(), max_attempts=MAX_ATTEMPTS)
+        )
         found = (
             rescued.requeued,
             rescued.failed,
@@ -320,16 +321,10 @@ class Steps:
 
     def requeue_overdue(self, which: list[int]) -> None:
         late = self._some(self._running(), which)
-        for place, job in enumerate(late):  # in this order
-            self.query(
-                "update private.job set deadline_at = now() - %s * interval '1 s' where id = %s",
-                9 - place,
-                job.id,
-            )
-        hung = self.ground.run(upkeep.requeue_overdue(self.ground.worker, max_attempts=MAX_ATTEMPTS))
+        claims = [Claim(job.id, job.epoch, job.worker or 0) for job in late]
+        hung = self.ground.run(upkeep.requeue_overdue(self.ground.worker, claims, max_attempts=MAX_ATTEMPTS))
         assert (hung.requeued, hung.failed) == self.states.requeue_overdue(late)
         self._stand(job for job in late if job.state != "running")
-        self.query("update private.job set deadline_at = now() + interval '1 hour' where state = 'running'")
 
     def ready_due(self, which: list[int]) -> None:
         due = self._some((job for job in self.jobs() if job.state == "ready" and job.scheduled), which)

@@ -14,15 +14,13 @@ from uuid import UUID
 import asyncpg
 import psycopg
 
-from listener import registry, upkeep
+from listener import registry
 from listener.queue import Claim, Claimed
 from listener.registry import SlotKey
 from listener.upkeep import Rescued
 from tests.fix_work import Desk, Hand
 
 BLOCKED = "select 1 where cardinality(pg_blocking_pids(%s)) > 0"
-# A young server rescues nobody: wait, once, until it is old enough.
-OLD_ENOUGH = "select 1 where clock_timestamp() > pg_postmaster_start_time() + interval '15 s'"
 # Found before Postgres' own by whoever has the schema in front: a sweep waits here, its snapshot taken.
 GATED_TURN = """
 create schema if not exists gated;
@@ -61,12 +59,9 @@ async def gated(desk: Desk, sweeper: Hand) -> AsyncIterator[None]:
 
 
 def vanish(desk: Desk, worker: Hand) -> None:
-    """A renewal was missed and nobody holds the worker's session lock: a rescue takes it for gone, though its
-    lease lets it claim for some more seconds."""
-    desk.query(
-        "update private.worker set lease_until = now() + interval '9 s' where id = %s returning id",
-        worker.claimant.worker_id,
-    )
+    """A renewal was missed and nobody holds the worker's session lock: a rescue takes it for gone, though it
+    may claim until it is fenced."""
+    desk.expire(worker, lapsed=False)
 
 
 async def lease(desk: Desk, worker: Hand, model: int) -> list[SlotKey]:
@@ -77,7 +72,7 @@ async def lease(desk: Desk, worker: Hand, model: int) -> list[SlotKey]:
 
 
 async def rescue(sweeper: Hand) -> Rescued:
-    return await upkeep.rescue(sweeper.connection, max_attempts=5)
+    return await sweeper.rescue()
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,6 @@ class Scene:
 
 async def scene(desk: Desk, *, running: bool = True) -> tuple[Scene, Claimed | None]:
     """With a model of its own; the request is running, or ready."""
-    await desk.until(OLD_ENOUGH)
     person = desk.person()
     name = f"{person}:latest"
     model = await desk.model(name)

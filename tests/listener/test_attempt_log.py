@@ -7,6 +7,7 @@ import pytest
 
 from listener import queue, registry, upkeep
 from listener.queue import Claimed
+from listener.vigil import Suspect
 from tests.fix_work import Desk, Hand
 from tests.sql.acting import counted, listening
 
@@ -39,8 +40,7 @@ async def release(worker: Hand, job: Claimed) -> None:
 
 
 async def overdue(worker: Hand, job: Claimed, *, attempts: int = 5) -> None:
-    await worker.connection.execute("update private.job set deadline_at = now() where id = $1", job.job_id)
-    rescued = await upkeep.requeue_overdue(worker.connection, max_attempts=attempts)
+    rescued = await upkeep.requeue_overdue(worker.connection, [job.claim], max_attempts=attempts)
     assert rescued.requeued + rescued.failed == 1
 
 
@@ -49,13 +49,10 @@ async def overdue_at_last(worker: Hand, job: Claimed) -> None:
 
 
 async def lost(worker: Hand, job: Claimed, *, attempts: int = 5) -> None:
-    """The worker's lease ends. No seconds of a lease at all: else a young server rescues nobody."""
-    await worker.connection.execute("update private.worker set lease_until = '-1 day'::interval + now()")
-    row = await worker.connection.fetchrow(
-        upkeep.RESCUE, upkeep.SWEEP_LOCK, 100, attempts, 0, 0, upkeep.ALIVE_LOCK, upkeep.WORKER_LOST
-    )
-    assert row is not None
-    assert row["requeued"] + row["failed"] == 1
+    """The worker has counted no further than it did when it registered."""
+    silent = Suspect(worker.claimant.worker_id, worker.claimant.incarnation, 0, lapsed=True)
+    rescued = await upkeep.rescue(worker.connection, [silent], max_attempts=attempts)
+    assert rescued.requeued + rescued.failed == 1
 
 
 async def lost_at_last(worker: Hand, job: Claimed) -> None:

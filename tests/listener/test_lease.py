@@ -1,6 +1,7 @@
 """A lease is renewed, obeyed, lost and taken anew; and what each renewal says is passed on."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from listener.lease import (
 )
 from listener.lines import Line
 from listener.registry import Pulse
-from listener.upkeep import LEASE_SECONDS, VANISHED_SECONDS
+from listener.vigil import LAPSED_SECONDS, VANISHED_SECONDS
 from tests.fix_work import Desk
 
 pytestmark = pytest.mark.services
@@ -41,8 +42,8 @@ class Holder:
     def hear(self, pulse: Pulse, at: float) -> None:
         self.said.put_nowait("heard" if not pulse.lost else "lost")
 
-    def abandon(self) -> None:
-        self.said.put_nowait("abandon")
+    def abandon(self, *, stalled: bool) -> None:
+        self.said.put_nowait("stalled" if stalled else "abandon")
 
     def buried(self) -> None:
         self.said.put_nowait("buried")
@@ -67,7 +68,7 @@ async def lease(desk: Desk) -> AsyncIterator[tuple[Lease, Holder]]:
 
 
 def test_a_worker_stops_well_before_its_lease_ends_and_is_not_judged_by_one_late_renewal() -> None:
-    assert RENEW_SECONDS * 2 < VANISHED_SECONDS < NO_CLAIMS_SECONDS < NO_CALLS_SECONDS < LEASE_SECONDS
+    assert RENEW_SECONDS * 2 < VANISHED_SECONDS < NO_CLAIMS_SECONDS < NO_CALLS_SECONDS < LAPSED_SECONDS
 
 
 def test_a_worker_that_is_not_seen_to_live_stops_before_it_is_thought_dead() -> None:
@@ -114,14 +115,52 @@ async def test_who_wants_to_leave_or_is_told_to_claims_nothing_more(desk: Desk) 
 
 
 async def test_who_was_cut_off_does_not_judge_others_for_a_while(desk: Desk) -> None:
+    silent = await desk.worker()
     async with lease(desk) as (held, holder):
         await holder.next()
-        assert held.may_judge
+        (seen_long_ago,) = held.vigil.suspects(asyncio.get_running_loop().time() + LAPSED_SECONDS + 1)
+        assert seen_long_ago.worker_id == silent.claimant.worker_id
+        since = held.vigil.due_at()
         held._renewed_at -= RENEW_SECONDS + 4
         held.nudge()
         await holder.next()
         assert held.fresh
-        assert not held.may_judge
+        assert held.vigil.due_at() > since
+
+
+async def test_who_could_not_renew_does_not_judge_others_for_a_while(desk: Desk) -> None:
+    await desk.worker()
+    async with lease(desk) as (held, holder):
+        await holder.next()
+        with desk.database.connect() as jailer, jailer.transaction():
+            jailer.execute("lock table private.worker in access exclusive mode")
+            held.nudge()
+            async with asyncio.timeout(10):
+                while held.vigil.due_at() < float("inf"):
+                    await asyncio.sleep(0)
+
+
+async def test_a_process_that_was_held_up_says_so_when_it_gives_up_its_calls(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.lease.UNSEEN_NO_CALLS_SECONDS", 0.3)
+    monkeypatch.setattr("listener.lease.NO_CALLS_SECONDS", 0.3)
+    async with lease(desk) as (_, holder):
+        await holder.next()
+        time.sleep(1)
+        while (said := await holder.next()) not in ("stalled", "abandon"):
+            pass
+        assert said == "stalled"
+
+
+async def test_after_a_crash_of_the_server_a_renewal_begins_a_new_incarnation(desk: Desk) -> None:
+    async with lease(desk) as (held, holder):
+        await holder.next()
+        desk.query("delete from private.event_incarnation returning true")
+        held.nudge()
+        await holder.next()
+        ((floor,),) = desk.query("select epoch_floor from private.event_incarnation")
+        assert floor >= 1_000_000
 
 
 async def test_without_a_renewal_calls_are_given_up_once(desk: Desk) -> None:

@@ -49,6 +49,7 @@ async def test_a_worker_whose_lease_has_ended_claims_nothing(desk: Desk) -> None
     worker = await desk.worker(model)
     desk.ask(desk.person())
     desk.expire(worker)
+    assert (await (await desk.worker()).rescue()).fenced == (worker.claimant.worker_id,)
     assert await worker.claim(model) == []
 
 

@@ -24,8 +24,6 @@ from tests.listener.queue_steps import SMALL_BATCH, WAYS, NothingThereError, Ste
 
 pytestmark = pytest.mark.services
 
-# A young server rescues nobody.
-OLD_ENOUGH = "select pg_sleep_until(pg_postmaster_start_time() + interval '15.1 s')"
 USUAL = settings(max_examples=60, stateful_step_count=50, derandomize=True, deadline=None)
 
 some = st.integers(0, 11)
@@ -110,7 +108,6 @@ def ground(database: Database) -> Iterator[Ground]:
     with asyncio.Runner() as runner:
         opened = Ground(database, runner)
         opened.open()
-        opened.query(OLD_ENOUGH)
         yield opened
         opened.close()
 

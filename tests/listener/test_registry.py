@@ -6,7 +6,7 @@ import asyncio
 import pytest
 
 from listener import registry
-from listener.registry import Served
+from listener.registry import Other, Served
 from tests.fix_work import Desk, Hand
 from tests.sql.acting import listening
 
@@ -59,22 +59,22 @@ async def test_a_renewal_tells_of_claims_that_are_lost_and_of_jobs_nobody_here_k
     assert pulse.strays == {(jobs[stray].job_id, 1)}
 
 
-async def test_a_renewal_tells_of_silent_workers_overdue_jobs_and_the_next_that_is_due(desk: Desk) -> None:
-    model = await desk.model()
-    worker, other = await desk.worker(model, slots=1), await desk.worker()
-    calm = await worker.renew()
-    assert (calm.silence, calm.overdue, calm.due_seconds) == (False, False, None)
-    desk.ask(desk.person())
-    await worker.claim_one(model)
-    desk.query("update private.job set deadline_at = now() returning id")
+async def test_a_renewal_tells_how_far_the_others_have_counted_and_of_the_next_job_that_is_due(
+    desk: Desk,
+) -> None:
+    worker, other = await desk.worker(), await desk.worker()
+    first = await worker.renew()
+    assert (first.others, first.due_seconds) == ((Other(other.claimant.worker_id, 1, 0, fenced=False),), None)
+    await desk.model()
     desk.ask(desk.person(), run_at=desk.query("select now() + interval '30 s'")[0][0])
-    desk.query(
-        "update private.worker set lease_until = now() + interval '9 s' where id = %s returning id",
-        other.claimant.worker_id,
-    )
-    pulse = await worker.renew()
-    assert (pulse.silence, pulse.overdue) == (True, True)
-    assert 25 < (pulse.due_seconds or 0) <= 30
+    await other.renew()
+    second = await worker.renew()
+    assert second.others == (Other(other.claimant.worker_id, 1, 1, fenced=False),)
+    assert second.server == first.server
+    assert 25 < (second.due_seconds or 0) <= 30
+    desk.expire(other)
+    await worker.rescue()
+    assert (await worker.renew()).others == (Other(other.claimant.worker_id, 2, 1, fenced=True),)
 
 
 async def test_an_operators_order_to_drain_reaches_the_worker_and_stays(desk: Desk) -> None:
@@ -127,6 +127,7 @@ async def test_a_worker_without_a_lease_gets_no_slot(desk: Desk) -> None:
     model = await desk.model(slots=2)
     worker = await desk.worker()
     desk.expire(worker)
+    await (await desk.worker()).rescue()
     assert await lease(desk, worker, model, 2) == 0
 
 
@@ -226,6 +227,7 @@ async def test_a_host_that_another_worker_still_sees_keeps_its_models(desk: Desk
     await registry.miss_host(worker.connection, host, worker.claimant)
     assert desk.query("select available from public.models") == [(True,)]
     desk.expire(other)
+    await worker.rescue()
     await registry.miss_host(worker.connection, host, worker.claimant)
     assert desk.query("select available from public.models") == [(False,)]
     await registry.see_host(worker.connection, host)

@@ -9,7 +9,7 @@ import pytest
 from listener import registry
 from listener.upkeep import Rescued
 from tests.fix_work import Desk
-from tests.listener.racing import OLD_ENOUGH, blocked, gated, held_up, lease, rescue, scene, vanish
+from tests.listener.racing import blocked, gated, held_up, lease, rescue, scene, vanish
 
 pytestmark = pytest.mark.services
 
@@ -43,7 +43,6 @@ async def test_a_dead_workers_slot_that_was_leased_since_the_snapshot_is_not_lea
 
 
 async def test_a_worker_that_is_fenced_as_it_leases_slots_gets_none(desk: Desk) -> None:
-    await desk.until(OLD_ENOUGH)
     model = await desk.model(slots=2)
     worker, sweeper = await desk.worker(), await desk.worker()
     vanish(desk, worker)
@@ -55,7 +54,6 @@ async def test_a_worker_that_is_fenced_as_it_leases_slots_gets_none(desk: Desk) 
 
 
 async def test_a_worker_whose_lease_of_slots_is_in_flight_is_not_fenced(desk: Desk) -> None:
-    await desk.until(OLD_ENOUGH)
     model = await desk.model(slots=2)
     worker, sweeper = await desk.worker(), await desk.worker()
     vanish(desk, worker)

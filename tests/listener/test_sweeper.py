@@ -28,21 +28,49 @@ async def test_a_job_whose_worker_never_comes_back_is_taken_over(desk: Desk) -> 
     dead = await desk.worker(model)
     request = desk.ask(desk.person(), QUICK)
     await dead.claim_one(model)
-    desk.expire(dead)
     async with serving("one:latest") as server, desk.working(server.url):
         await desk.until(DONE, request, within=30)
     assert desk.query("select from private.worker") == []
 
 
-async def test_a_job_that_hangs_past_its_deadline_is_run_again(desk: Desk) -> None:
+async def test_a_job_whose_task_does_not_end_is_taken_from_it_and_run_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.worker.MARGIN_SECONDS", -29.0)  # long before the task itself would give up
     async with serving("one:latest") as server, desk.working(server.url, first_token_seconds=60.0):
         server.open.clear()
         request = desk.ask(desk.person())
-        await desk.until("select from private.job where request_id = %s and state = 'running'", request)
-        desk.query("update private.job set deadline_at = now() returning id")
         await desk.until("select from private.job where request_id = %s and epoch = 2", request)
         server.open.set()
         await desk.until(DONE, request)
+    ended = "select outcome, error_code from private.attempt where request_id = %s and epoch = 1"
+    assert desk.query(ended, request) == [("retried", "deadline_exceeded")]
+
+
+async def test_a_jump_of_the_servers_clock_by_an_hour_takes_no_job_and_charges_no_attempt(desk: Desk) -> None:
+    """The times that were stored before it are an hour old."""
+    patient = {"first_token_seconds": 60.0}
+    async with serving("one:latest") as server:
+        server.open.clear()
+        async with desk.working(server.url, **patient), desk.working(server.url, **patient):
+            request = desk.ask(desk.person())
+            await desk.until("select from private.job where request_id = %s and state = 'running'", request)
+            desk.query(JUMP_OF_JOBS)
+            rows = desk.query(JUMP_OF_WORKERS)
+            # Both have looked at each other and at all jobs since, more than once.
+            counted = 3 + max(row[0] for row in rows)
+            await desk.until("select 1 from private.worker having min(renewals) >= %s", counted)
+            assert desk.query("select epoch, attempts from private.job") == [(1, 1)]
+            server.open.set()
+            await desk.until(DONE, request)
+
+
+JUMP_OF_JOBS = """
+update private.job
+   set claimed_at = claimed_at - interval '1 hour', updated_at = updated_at - interval '1 hour',
+       deadline_at = deadline_at - interval '1 hour' returning id"""
+JUMP_OF_WORKERS = """
+update private.worker set lease_until = lease_until - interval '1 hour' returning renewals"""
 
 
 # Far below where the clock is after the first of them.

@@ -14,22 +14,18 @@ from tests.sql.acting import listening
 
 pytestmark = pytest.mark.services
 
-# A young server rescues nobody: wait, once, until it is old enough.
-OLD_ENOUGH = "select 1 where clock_timestamp() > pg_postmaster_start_time() + interval '15 s'"
-
 
 async def running(desk: Desk, *, jobs: int = 1) -> tuple[Hand, Hand, list[Claimed]]:
-    """A worker with running jobs, and one that sweeps; the server is old enough."""
+    """A worker with running jobs, and one that sweeps."""
     model = await desk.model()
     worker, sweeper = await desk.worker(model), await desk.worker()
     desk.ask_many(desk.person(), jobs)
     claimed = await worker.claim(model)
-    await desk.until(OLD_ENOUGH)
     return worker, sweeper, claimed
 
 
 async def rescue(sweeper: Hand, *, max_attempts: int = 5) -> Rescued:
-    return await upkeep.rescue(sweeper.connection, max_attempts=max_attempts)
+    return await sweeper.rescue(max_attempts=max_attempts)
 
 
 async def show_life(desk: Desk, worker: Hand) -> None:
@@ -55,6 +51,7 @@ async def test_the_job_of_a_worker_whose_lease_ended_is_ready_again_and_the_work
 
 async def test_a_worker_that_renews_is_left_alone(desk: Desk) -> None:
     worker, sweeper, _ = await running(desk)
+    desk.expire(worker)
     await worker.renew()
     assert await rescue(sweeper) == Rescued(0, 0)
 
@@ -66,21 +63,29 @@ async def test_after_five_silent_seconds_the_session_lock_tells_whether_the_proc
     worker, sweeper, _ = await running(desk)
     if shows_life:
         await show_life(desk, worker)
-    desk.query(
-        "update private.worker set lease_until = now() + interval '9.9 s' where id = %s returning id",
-        worker.claimant.worker_id,
-    )
+    desk.expire(worker, lapsed=False)
     assert (await rescue(sweeper)).requeued == jobs
 
 
-async def test_a_young_server_rescues_nobody(desk: Desk) -> None:
-    worker, sweeper, _ = await running(desk)
+async def test_no_clock_of_the_server_makes_a_worker_look_dead_or_alive(desk: Desk) -> None:
+    """As after a jump of an hour in either direction, and on a server that was started in the future."""
+    worker, sweeper, (job,) = await running(desk)
+    desk.query("update private.worker set lease_until = now() - interval '1 hour' returning id")
+    desk.query("update private.job set deadline_at = now() - interval '1 hour' returning id")
+    assert await rescue(sweeper) == Rescued(0, 0)
+    desk.query("update private.worker set lease_until = now() + interval '2 hours' returning id")
     desk.expire(worker)
-    rescued = await sweeper.connection.fetchrow(
-        upkeep.RESCUE, upkeep.SWEEP_LOCK, 100, 5, 1_000_000, 5, upkeep.ALIVE_LOCK, ""
-    )
-    assert rescued is not None
-    assert rescued["requeued"] == 0
+    assert (await rescue(sweeper)).requeued == 1
+    assert desk.job(job.request_id)["attempts"] == 1
+
+
+async def test_a_worker_that_was_leaving_and_ran_out_of_time_costs_no_attempt(desk: Desk) -> None:
+    worker, sweeper, (job,) = await running(desk)
+    assert (await worker.renew(job, leaving=True)).draining
+    desk.expire(worker)
+    assert (await rescue(sweeper, max_attempts=1)).requeued == 1
+    row = desk.job(job.request_id)
+    assert (row["state"], row["attempts"], row["run_at"]) == ("ready", 0, None)
 
 
 async def test_a_job_that_used_up_its_attempts_fails_with_worker_lost(desk: Desk) -> None:
@@ -153,20 +158,16 @@ async def test_a_rescue_rings_the_hungry_and_tells_of_free_slots(desk: Desk) -> 
         assert (rung(), told()) == ([""], ["models"])
 
 
-async def test_a_job_past_its_deadline_is_taken_from_a_living_worker_who_is_told(desk: Desk) -> None:
+async def test_a_job_that_outstays_its_deadline_is_taken_from_a_living_worker_who_is_told(desk: Desk) -> None:
     worker, sweeper, (job,) = await running(desk)
-    assert await upkeep.requeue_overdue(sweeper.connection, max_attempts=5) == Rescued(0, 0)
-    desk.query("update private.job set deadline_at = now() - interval '1 s' returning id")
-    with listening(desk.database, "precis_control") as told:
-        assert await upkeep.requeue_overdue(sweeper.connection, max_attempts=5) == Rescued(1, 0)
-        assert told() == [str(job.request_id)]
+    assert await upkeep.requeue_overdue(sweeper.connection, [job.claim], max_attempts=5) == Rescued(1, 0)
+    assert await upkeep.requeue_overdue(sweeper.connection, [job.claim], max_attempts=5) == Rescued(0, 0)
     assert (await worker.renew(job)).lost == {(job.job_id, 1)}
 
 
 async def test_a_job_that_hangs_each_time_fails_with_deadline_exceeded(desk: Desk) -> None:
     _, sweeper, (job,) = await running(desk)
-    desk.query("update private.job set deadline_at = now() - interval '1 s' returning id")
-    assert await upkeep.requeue_overdue(sweeper.connection, max_attempts=1) == Rescued(0, 1)
+    assert await upkeep.requeue_overdue(sweeper.connection, [job.claim], max_attempts=1) == Rescued(0, 1)
     assert desk.job(job.request_id)["error_code"] == "deadline_exceeded"
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 
+import psycopg
 import pytest
+from psycopg import sql
 
 from tests.fix_postgres import Database
 from tests.sql.acting import acting, ask, listening, put, sign_up, some_model, until
@@ -127,3 +129,29 @@ def test_an_insert_that_found_the_bell_taken_can_still_be_rolled_back(common: Da
             ask(person)
         assert heard() == []
         assert person.execute("select from public.requests").fetchall() == []
+
+
+@pytest.mark.parametrize("chore", ["vacuum", "analyze", "vacuum (freeze)"])
+def test_no_chore_of_the_database_waits_for_the_hungry(chore: LiteralString, common: Database) -> None:
+    """Nor would the one against wraparound, which takes the same lock of each table."""
+    with hungry_worker(common), common.connect() as operator:
+        operator.execute("set lock_timeout = '2s'")
+        operator.execute(chore)
+
+
+@pytest.mark.parametrize("role", ["listener", "precis_definer"])
+def test_the_bell_can_be_locked_and_not_written(role: LiteralString, common: Database) -> None:
+    with common.connect() as connection, connection.transaction():
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(role)))
+        connection.execute("lock table private.bell in share mode")
+        connection.execute("lock table private.bell in row exclusive mode")
+        with pytest.raises(psycopg.Error):
+            connection.execute("update private.bell set hungry = false")
+
+
+def test_two_hungry_workers_that_ask_for_it_in_both_orders_do_not_deadlock(common: Database) -> None:
+    """A worker that is hungry makes a job ready itself: who rings does not wait."""
+    some_model(common)
+    with hungry_worker(common), common.connect("listener") as worker, worker.transaction():
+        worker.execute("lock table private.bell in share mode")
+        worker.execute("select private.ring()")

@@ -36,22 +36,22 @@ CHANGE: LiteralString = """
 
 @pytest.fixture
 def requests(common: Database) -> Iterator[tuple[Connection, list[UUID]]]:
-    """Three that wait, and a connection as the listener's."""
+    """Three that wait, and a connection that may change all of a job."""
     some_model(common)
-    with acting(common, sign_up(common)) as person, common.connect("listener") as worker:
-        yield worker, [ask(person) for _ in range(3)]
+    with acting(common, sign_up(common)) as person, common.connect() as operator:
+        yield operator, [ask(person) for _ in range(3)]
 
 
 @pytest.mark.parametrize("contradiction", CONTRADICTIONS)
 def test_one_contradiction_among_good_changes_refuses_them_all(
     contradiction: str, requests: tuple[Connection, list[UUID]]
 ) -> None:
-    worker, ids = requests
-    before = worker.execute(JOBS, [ids]).fetchall()
+    operator, ids = requests
+    before = operator.execute(JOBS, [ids]).fetchall()
     with pytest.raises(psycopg.errors.CheckViolation, match="would contradict itself") as caught:
-        worker.execute(CHANGE.format(CONTRADICTIONS[contradiction]), [ids])
+        operator.execute(CHANGE.format(CONTRADICTIONS[contradiction]), [ids])
     assert caught.value.diag.constraint_name == "job_is_sound"
-    assert worker.execute(JOBS, [ids]).fetchall() == before
+    assert operator.execute(JOBS, [ids]).fetchall() == before
 
 
 def test_a_job_cannot_be_inserted_in_contradiction_either(common: Database) -> None:

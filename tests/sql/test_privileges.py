@@ -14,7 +14,15 @@ Catalogue = psycopg.Connection[tuple[object, ...]]
 
 WEB_ROLES = ["pgrest_anon", "pgrest_auth", "authenticator"]
 SERVICES = ["authsvc", "listener", "listener_events", "authenticator"]
-ROLES = [*WEB_ROLES, "authsvc", "listener", "listener_events", "precis_definer", "precis_owner"]
+ROLES = [
+    *WEB_ROLES,
+    "event_reader",
+    "authsvc",
+    "listener",
+    "listener_events",
+    "precis_definer",
+    "precis_owner",
+]
 OF_AUTHSVC = {"account", "session", "signing_key", "token_issuer", "rate_bucket", "audit"}
 
 EXTRAORDINARY: LiteralString = """
@@ -55,7 +63,7 @@ def test_each_role_is_a_member_of_what_it_must_become_and_nothing_else(catalogue
     assert set(catalogue.execute(MEMBERSHIPS, {"roles": ROLES})) == {
         ("authenticator", "pgrest_anon"),
         ("authenticator", "pgrest_auth"),
-        ("listener_events", "pgrest_auth"),
+        ("listener_events", "event_reader"),
         ("precis_owner", "precis_definer"),
     }
 
@@ -70,6 +78,7 @@ def test_the_logins_have_no_rights_of_the_roles_they_may_become(catalogue: Catal
     [
         ("pgrest_anon", {"public", "gate"}),
         ("pgrest_auth", {"public", "gate"}),
+        ("event_reader", {"public", "gate"}),
         ("authenticator", {"gate"}),
         ("authsvc", {"private"}),
         ("listener", {"private"}),
@@ -91,6 +100,7 @@ def test_the_authenticator_owns_nothing_and_reads_nothing(catalogue: Catalogue) 
     assert names(catalogue, TABLES, "authenticator", "select, insert, update, delete") == set()
 
 
+TELL = "private.tell(text,text)"
 OF_EVERY_CLIENT = {"gate.claims()", "gate.uid()", "gate.header(text)", "gate.pre_request()"}
 OF_A_PERSON = {
     "cancel(uuid)", "retry(uuid)", "gate.cancel(uuid)", "gate.retry(uuid)", "gate.request_state(text)",
@@ -107,8 +117,9 @@ OF_AUTHSVC_TO_CALL = {
         ("pgrest_anon", OF_EVERY_CLIENT),
         ("pgrest_auth", OF_EVERY_CLIENT | OF_A_PERSON),
         ("authenticator", {"gate.pre_config()"}),
-        ("listener_events", {"gate.public_keys()"}),
-        ("authsvc", OF_AUTHSVC_TO_CALL),
+        ("event_reader", (OF_EVERY_CLIENT - {"gate.header(text)"}) | {"gate.request_state(text)"}),
+        ("listener_events", {"gate.public_keys()", "private.begin_incarnation()", TELL}),
+        ("authsvc", OF_AUTHSVC_TO_CALL | {TELL}),
     ],
 )
 def test_a_role_calls_these_functions_and_no_other(
@@ -146,16 +157,75 @@ def test_nobody_takes_an_event_cursor_away(catalogue: Catalogue) -> None:
         assert "event_cursor" not in taken or role == "precis_owner"
 
 
-def test_nobody_changes_the_incarnation_of_the_event_log_and_only_its_streams_begin_one(
-    catalogue: Catalogue,
-) -> None:
-    nonce: LiteralString = "select has_column_privilege(%s, 'private.event_incarnation', 'nonce', 'insert')"
+def test_nobody_changes_the_incarnation_or_begins_one_but_through_its_function(catalogue: Catalogue) -> None:
     for role in {*ROLES} - {"precis_owner"}:
         assert "event_incarnation" not in names(catalogue, COLUMNS, role, "update, references")
         assert "event_incarnation" not in names(catalogue, TABLES, role, "delete, truncate, trigger")
-        begins = "event_incarnation" in names(catalogue, COLUMNS, role, "insert, select")
-        assert begins == (role == "listener_events")
-        assert names(catalogue, nonce, role) == {False}
+        inserts = "event_incarnation" in names(catalogue, COLUMNS, role, "insert")
+        assert inserts == (role == "precis_definer")
+        begins = "private.begin_incarnation()" in names(catalogue, FUNCTIONS, role)
+        assert begins == (role in ("listener", "listener_events", "precis_definer"))
+    nonce: LiteralString = (
+        "select has_column_privilege('precis_definer', 'private.event_incarnation', 'nonce', 'insert')"
+    )
+    assert names(catalogue, nonce) == {False}
+
+
+def test_who_reads_for_streams_can_write_nothing_at_all(catalogue: Catalogue) -> None:
+    assert names(catalogue, COLUMNS, "event_reader", "insert, update, references") == set()
+    assert names(catalogue, TABLES, "event_reader", "delete, truncate, trigger") == set()
+    views: LiteralString = """
+        select c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname in ('public', 'gate') and c.relkind = 'v'
+           and (has_any_column_privilege('event_reader', c.oid, 'insert, update')
+                or has_table_privilege('event_reader', c.oid, 'delete'))"""
+    assert names(catalogue, views) == set()
+    mine = {"request", "job", "result", "partial", "event", "event_cursor"}
+    assert names(catalogue, COLUMNS, "event_reader", "select") == mine
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into public.requests (task, text) values ('summarize', 'Text.')",
+        "update public.requests set title = 'mine'",
+        "delete from public.requests",
+        "select from public.cancel(gen_random_uuid())",
+        "select from public.retry(gen_random_uuid())",
+    ],
+)
+def test_the_event_service_cannot_act_as_a_person(statement: LiteralString, settled: Database) -> None:
+    with settled.connect("listener_events") as connection:
+        connection.execute("set role event_reader")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+        connection.execute("reset role")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("set role pgrest_auth")
+
+
+def test_the_listener_does_not_change_whose_a_job_is_or_of_what(settled: Database) -> None:
+    for column in ("id", "owner", "request_id", "model_id", "kind", "priority"):
+        change = sql.SQL("update private.job set {0} = {0}").format(sql.Identifier(column))
+        with settled.connect("listener") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(change)
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("account", {"id", "banned_at", "password_changed_at"}),
+        ("signing_key", {"public_jwk", "state", "created_at"}),
+    ],
+)
+def test_the_definer_sees_no_password_and_no_private_key(
+    table: str, columns: set[object], catalogue: Catalogue
+) -> None:
+    readable: LiteralString = """
+        select a.attname from pg_attribute a
+         where a.attrelid = ('private.' || %s)::regclass and a.attnum > 0 and not a.attisdropped
+           and has_column_privilege('precis_definer', a.attrelid, a.attnum, 'select')"""
+    assert names(catalogue, readable, table) == columns
 
 
 @pytest.mark.parametrize(

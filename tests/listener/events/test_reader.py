@@ -15,7 +15,8 @@ from tests.fix_tokens import Tokens
 
 pytestmark = pytest.mark.services
 
-WAITING = "select 1 from pg_locks where relation = 'private.event_incarnation'::regclass and not granted"
+WAITING = """
+select 1 from pg_stat_activity where application_name = 'reader' and cardinality(pg_blocking_pids(pid)) > 0"""
 
 
 @asynccontextmanager
@@ -36,6 +37,7 @@ async def test_readers_that_race_for_a_new_incarnation_agree(
     database: Database, tokens: Tokens, rows: Rows
 ) -> None:
     claims = json.dumps(tokens.person().claims())
+    rows.execute("truncate private.event_incarnation")
     async with reader_of(database) as one, reader_of(database) as two, asyncio.TaskGroup() as group:
         with database.connect() as obstacle, obstacle.transaction():
             obstacle.execute("lock table private.event_incarnation in share mode")
