@@ -43,6 +43,15 @@ alter role listener_events set idle_in_transaction_session_timeout = '10s';
 -- carry their own. Where a client's statement and a claim wait for each other, the claim gives way (it is run again).
 alter role listener      set statement_timeout = '30s';
 alter role listener      set deadlock_timeout = '100ms';
+-- What the server says of errors quotes rows and statements, and these hold people's texts: a cast in a select of PostgREST
+-- even in the message itself. So a client's errors are not logged (PostgREST tells the client), and those of services without
+-- detail and statement.
+select format('alter role %I set %s', name, setting)
+  from unnest(array['authenticator', 'authsvc', 'listener', 'listener_events']) name
+ cross join unnest(array['log_error_verbosity = terse', 'log_min_error_statement = panic', 'log_parameter_max_length = 0',
+                         'log_parameter_max_length_on_error = 0']) setting
+\gexec
+alter role authenticator set log_min_messages = fatal;
 -- A migration that cannot get its lock soon must not queue all traffic behind itself.
 alter role precis_owner  set lock_timeout = '2s';
 

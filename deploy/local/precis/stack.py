@@ -7,12 +7,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import aiohttp
 import psycopg
 
-from precis import binary, database, parts, postgres, postgrest, setup
+from precis import binary, database, logs, parts, postgres, postgrest, setup
 from precis.client import Account, Addresses, Client
 from precis.configure import configured, load
 from precis.demo_account import sign_in
@@ -45,13 +44,15 @@ async def running(layout: Layout, place: PlaceSettings, screen: Screen) -> Async
         for name in await asyncio.to_thread(clear_leftovers, layout.state):
             screen.note(f"ended {name}, left over from an earlier run")
         settings = _settle(layout, place, screen)
-        rotate(layout.logs)
+        logs.begin(layout.logs)
         try:
             async with session() as http, asyncio.TaskGroup() as group:
                 starter = _Starter(layout, settings, http, group, screen)
+                trimming = group.create_task(logs.keep_short(layout.logs), name="logs")
                 try:
                     yield await starter.start()
                 finally:
+                    trimming.cancel()
                     await starter.stop()
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
@@ -66,13 +67,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 def addresses(settings: StackSettings) -> Addresses:
     listens = (settings.postgrest_listen, settings.authsvc_listen, settings.events_listen)
     return Addresses(*map(parts.url, listens))
-
-
-def rotate(logs: Path) -> None:
-    """Each run's log stands alone; the one before is kept beside it."""
-    logs.mkdir(mode=0o700, exist_ok=True)
-    for log in logs.glob("*.log"):
-        log.replace(log.with_suffix(".log.1"))
 
 
 class _Starter:
