@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 Connection: TypeAlias = "asyncpg.Connection[Any] | PoolConnectionProxy[Any]"  # generic for checkers only
 
-LOWEST_TAG = -(2**63)
-HEAD_START = 8192  # private.head_start(): how far below the clock a priority can put a tag
-# Two claims at the same moment may set a model's clock a little back: a step more.
-FLOOR_MARGIN = HEAD_START + 1024
+LOWEST_TAG = -(2**62)  # its negative is a bigint as well
+# Two claims at the same moment may set a model's clock a little back: some steps of 1024.
+FLOOR_MARGIN = 8 * 1024
 
 # $1 worker, $2 incarnation, $3 models, $4 free slots and $5 floor of each, $6 seconds until the deadline.
 # - Not waiting for the disk: a claim that a crash of the database forgets was none. The job is ready
@@ -26,6 +25,11 @@ FLOOR_MARGIN = HEAD_START + 1024
 #   the incarnation, without which there is no claim, and the next one begins above whatever was drawn before.
 # - The fences (materialized, limit inside) keep the limit whatever plan is chosen; a row is found again by
 #   where it lies, since it is locked, so that no plan can come to read the whole table for it.
+# - `turn` are the lowest tags, with the rows that bear them. An owner's turn is taken by the row of theirs
+#   that ranks first, `best`: by priority, then those that have been begun before, then by tag. Whose turn it
+#   was gets the other's tag. So a rank decides which of an owner's rows is next, and never when.
+# - The clock goes to the turn that was reached. Who took a turn below it has missed some: they were locked,
+#   or not yet committed. They have had as many at once as slots were free; the others go behind their last.
 # - FOR KEY SHARE on the worker's row: a rescue passes by a worker whose claim is in flight.
 # - LATERAL with LIMIT 1 keeps the join to request a keyed probe; a plain join, planned on an empty table,
 #   reads it all.
@@ -37,27 +41,45 @@ with me as materialized (
      and not exists (select from private.queue q where q.paused_at is not null)
      and set_config('synchronous_commit', 'off', true) = 'off'
      for key share of w),
-pick as materialized (
-  select p.at, p.ready_at, me.epoch_floor
+turn as materialized (
+  select p.*, w.floor, c.clock_then
     from me cross join unnest($3::int[], $4::int[], $5::bigint[]) w(model_id, free, floor)
     join private.model m on m.id = w.model_id and m.paused_at is null
+   cross join lateral (select coalesce(pg_sequence_last_value(m.clock), 0) as clock_then) c
    cross join lateral (
-    select j.ctid as at, j.updated_at as ready_at from private.job j
+    select j.ctid as at, j.id, j.owner, j.model_id, j.tag, j.updated_at as ready_at, j.rank
+      from private.job j
      where j.state = 'ready' and j.run_at is null and j.model_id = w.model_id and j.tag >= w.floor
      order by j.tag, j.id
      limit least(w.free, (select count(*) from private.slot s where s.worker_id = me.id
                              and s.incarnation = me.incarnation and s.model_id = w.model_id))
        for no key update of j skip locked) p),
+best as materialized (
+  select b.* from (select t.owner, t.model_id, t.floor, min(t.rank) as rank, count(*) as turns from turn t
+                    group by t.owner, t.model_id, t.floor) o
+   cross join lateral (
+    select j.ctid as at, j.id, j.owner, j.model_id, j.tag, j.updated_at as ready_at, j.rank from private.job j
+     where j.owner = o.owner and j.model_id = o.model_id and j.rank > o.rank and (-j.tag) <= -o.floor
+       and j.state = 'ready' and j.run_at is null
+     order by j.rank desc, (-j.tag) desc limit o.turns for no key update skip locked) b),
+dealt as materialized (
+  select x.*, row_number() over o as place, count(*) filter (where x.bears) over m as turns,
+         max(x.tag) filter (where x.bears) over m as reached
+    from (select t.at, t.id, t.owner, t.model_id, t.tag, t.ready_at, t.rank, true as bears from turn t
+          union all
+          select b.at, b.id, b.owner, b.model_id, b.tag, b.ready_at, b.rank, false from best b
+           where b.id <> all (array(select t.id from turn t))) x
+  window m as (partition by x.owner, x.model_id), o as (m order by x.rank desc, x.tag, x.id)),
 took as (
   update private.job j
-     set state = 'running', epoch = greatest(j.epoch + 1, p.epoch_floor), attempts = j.attempts + 1,
-         worker_id = $1, progress = 0,
+     set state = 'running', epoch = greatest(j.epoch + 1, (select epoch_floor from me)),
+         attempts = j.attempts + 1, worker_id = $1, progress = 0,
          claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
          started_at = coalesce(j.started_at, clock_timestamp()), error_code = null, error_message = null,
          deadline_at = clock_timestamp() + make_interval(secs => $6)
-    from pick p where j.ctid = p.at
+    from dealt d where d.place <= d.turns and j.ctid = d.at
   returning j.id, j.epoch, j.worker_id, j.attempts, j.model_id, j.request_id, j.claimed_at, j.started_at,
-            p.ready_at, j.tag + j.priority * private.head_start() as reached)
+            d.ready_at, d.reached)
 select t.id as job_id, t.epoch, t.worker_id, t.attempts, t.model_id, t.reached,
        date_part('epoch', t.claimed_at - t.ready_at) as waited_seconds,
        date_part('epoch', greatest(t.claimed_at - t.started_at, interval '0')) as tried_seconds, r.*
@@ -68,8 +90,19 @@ select t.id as job_id, t.epoch, t.worker_id, t.attempts, t.model_id, t.reached,
      from private.request r where r.id = t.request_id limit 1) r
  where (select count(setval(m.clock, x.reached))  -- asked for, or the clocks would not move
           from private.model m
-         cross join lateral (select max(t.reached) as reached from took t where t.model_id = m.id) x
+         cross join lateral (select max(r.tag) as reached from turn r
+                              where r.model_id = m.id and (select count(*) from took) > 0) x
          where m.id = any ($3::int[]) and x.reached > coalesce(pg_sequence_last_value(m.clock), 0)) >= 0
+   and (select count(private.pass_turns(x.jobs, x.tags))  -- likewise, and before what has missed its turns
+          from (select array_agg(d.id order by d.owner, d.model_id, d.place) filter (where d.bears) as jobs,
+                       array_agg(d.tag order by d.owner, d.model_id, d.place)
+                         filter (where not d.bears) as tags
+                  from dealt d where d.bears = (d.place > d.turns) and exists (select from best)) x
+         where x.jobs is not null and (select count(*) from took) > 0) >= 0
+   and (select count(private.chain_missed(x.owner, x.model_id, x.lowest))
+          from (select r.owner, r.model_id, min(r.tag) as lowest from turn r
+                 where r.tag < r.clock_then and (select count(*) from took) > 0
+                 group by r.owner, r.model_id order by r.owner) x) >= 0
 """
 
 # The same, but passing by the jobs of owners whose event cursor somebody holds: their own long transaction
@@ -133,21 +166,21 @@ update private.job j
  where j.id = any (array(select id from own)) returning j.id
 """
 
-# $1 jobs, $2 epochs, $3 workers. Handed back through no fault of theirs: at the front (the clock itself), not
-# counted.
+# $1 jobs, $2 epochs, $3 workers. Handed back through no fault of theirs: not counted, and begun before, so
+# that each takes its owner's next turn. Not the turn that it had: a job that is taken and handed back again
+# and again would pass everybody each time.
 RELEASE: LiteralString = """
 with own as materialized (
-  select f.job_id, x.clock_now from unnest($1::bigint[], $2::bigint[], $3::int[]) f(job_id, epoch, worker_id)
-   cross join lateral (select coalesce(pg_sequence_last_value(m.clock), 0) as clock_now
-                         from private.job j join private.model m on m.id = j.model_id
+  select x.id from unnest($1::bigint[], $2::bigint[], $3::int[]) f(job_id, epoch, worker_id)
+   cross join lateral (select j.id from private.job j
                         where j.id = f.job_id and j.epoch = f.epoch and j.worker_id = f.worker_id
                           for no key update of j) x),
 back as (
   update private.job j
      set state = 'ready', worker_id = null, deadline_at = null, progress = 0,
-         attempts = greatest(j.attempts - 1, 0),
-         tag = o.clock_now - j.priority * private.head_start(), updated_at = clock_timestamp()
-    from own o where j.id = o.job_id returning j.id)
+         attempts = greatest(j.attempts - 1, 0), tag = private.fair_tag(j.owner, j.model_id),
+         updated_at = clock_timestamp()
+   where j.id = any (array(select id from own)) returning j.id)
 select b.id as job_id, (select private.ring() from back limit 1) from back b
 """
 
@@ -207,8 +240,8 @@ class Claim(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A job that is now ours under `epoch`, with its request, as CLAIM tells it. `reached` is where it moved
-    the clock; `tried_seconds` have gone by since its first claim."""
+    """A job that is now ours under `epoch`, with its request, as CLAIM tells it. `reached` is its owner's
+    last turn in this claim: the clock is there at least. `tried_seconds` have gone by since the first."""
 
     job_id: int
     epoch: int

@@ -48,13 +48,16 @@ gone as materialized (
 lost as materialized (
   select x.id, x.over, g.draining from gone g cross join lateral (
     select j.id, j.attempts >= $3 and not g.draining as over from private.job j
+     cross join lateral (select from private.event_cursor c where c.owner = j.owner
+                            for no key update skip locked) c
      where j.worker_id = g.id and j.state = 'running'
-     order by j.id limit $2 for no key update skip locked) x),
+     order by j.id limit $2 for no key update of j skip locked) x),
 back as (
   update private.job j
      set state = case when l.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null,
-         progress = 0, tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
-         attempts = greatest(j.attempts - l.draining::int, 0),
+         progress = 0, updated_at = clock_timestamp(), attempts = greatest(j.attempts - l.draining::int, 0),
+         tag = case when l.over or (j.attempts > 1 and not l.draining) then j.tag
+                    else private.fair_tag(j.owner, j.model_id) end,
          run_at = case when not l.over and not l.draining and j.attempts > 1
                        then clock_timestamp() + random() * least(60, 2 ^ j.attempts) * interval '1 s' end,
          finished_at = case when l.over then clock_timestamp() end,
@@ -83,12 +86,15 @@ with hung as materialized (
   select x.id, x.request_id, x.over from unnest($1::bigint[], $2::bigint[], $3::int[]) h(id, epoch, worker_id)
    cross join lateral (
     select j.id, j.request_id, j.attempts >= $4 as over from private.job j
+     cross join lateral (select from private.event_cursor c where c.owner = j.owner
+                            for no key update skip locked) c
      where j.id = h.id and j.epoch = h.epoch and j.worker_id = h.worker_id
        for no key update of j skip locked) x),
 back as (
   update private.job j
      set state = case when h.over then 'failed' else 'ready' end, worker_id = null, deadline_at = null,
-         progress = 0, tag = private.requeue_tag(j.model_id, j.priority), updated_at = clock_timestamp(),
+         progress = 0, updated_at = clock_timestamp(),
+         tag = case when h.over then j.tag else private.fair_tag(j.owner, j.model_id) end,
          finished_at = case when h.over then clock_timestamp() end,
          error_code = 'deadline_exceeded', error_message = $5
     from hung h where j.id = h.id returning j.id, j.state)
@@ -102,33 +108,36 @@ select (select count(*) from back where state = 'ready')::int as requeued,
 READY_DUE: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 due as materialized (
-  select j.id from private.job j, turn
+  select j.id from turn cross join private.job j
+   cross join lateral (select from private.event_cursor c where c.owner = j.owner
+                          for no key update skip locked) c
    where turn.mine and j.state = 'ready' and j.run_at is not null and j.run_at <= clock_timestamp()
    order by j.run_at limit $2 for no key update of j skip locked),
 moved as (
   update private.job j
-     set run_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority),
-         updated_at = clock_timestamp()
+     set run_at = null, tag = private.fair_tag(j.owner, j.model_id), updated_at = clock_timestamp()
    where j.id = any (array(select id from due)) returning j.id)
 select count(*)::int, (select private.ring() from moved limit 1) from moved
 """
 
 # $1 the sweepers' lock, $2 batch, $3 how far below its model's clock. Claims do not look so far down: such a
-# job's transaction was open while the clock went on, or somebody held its owner. To the front with it.
+# job's transaction was open while the clock went on, or somebody held its owner. It has missed its turns.
 LIFT: LiteralString = """
 with turn as materialized (select pg_try_advisory_xact_lock($1) as mine),
 low as materialized (
-  select x.id, c.clock_now from turn cross join private.model m
-   cross join lateral (select coalesce(pg_sequence_last_value(m.clock), 0) as clock_now) c
+  select x.owner, x.model_id, min(x.tag) as lowest from turn cross join private.model m
    cross join lateral (
-    select j.id from private.job j
+    select j.owner, j.model_id, j.tag from private.job j
      where turn.mine and j.state = 'ready' and j.run_at is null and j.model_id = m.id
-       and j.tag < c.clock_now - $3::bigint
-     order by j.tag, j.id limit $2 for no key update of j skip locked) x),
-lifted as (
-  update private.job j set tag = l.clock_now - j.priority * private.head_start()
-    from low l where j.id = l.id returning j.id)
-select count(*)::int, (select private.ring() from lifted limit 1) from lifted
+       and j.tag < coalesce(pg_sequence_last_value(m.clock), 0) - $3::bigint
+     order by j.tag limit $2) x
+   group by x.owner, x.model_id),
+lifted as materialized (
+  select private.chain_missed(l.owner, l.model_id, l.lowest) as count from low l
+   cross join lateral (select from private.event_cursor c where c.owner = l.owner
+                          for no key update skip locked) c)
+select coalesce(sum(l.count), 0)::int, (select private.ring() from lifted where count > 0 limit 1)
+  from lifted l
 """
 
 # No parameter. Left behind by a claim that ended otherwise than by finishing.
@@ -171,7 +180,10 @@ async def ready_due(connection: Connection) -> int:
 
 
 async def lift(connection: Connection) -> int:
-    """Bring jobs that lie below where claims look to the front; how many. One batch."""
+    """Put jobs that lie below where claims look behind their owner's last; how many.
+
+    The owners of one batch, with all of theirs that have missed their turns.
+    """
     return int(await connection.fetchval(LIFT, SWEEP_LOCK, BATCH, FLOOR_MARGIN))
 
 

@@ -563,6 +563,42 @@ COMMENT ON FUNCTION private.cancel(request_id uuid) IS 'Ends a queued or running
 
 
 --
+-- Name: chain_missed(uuid, integer, bigint); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.chain_missed(owner uuid, model_id integer, lowest bigint) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+  next_turn constant bigint := private.fair_tag(owner, model_id);
+  step bigint;
+  clock_now bigint;
+  moved bigint;
+begin
+  select private.step_of(m, private.allowance_of(chain_missed.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
+    into step, clock_now from private.model m where m.id = chain_missed.model_id;
+  with missed as materialized (
+    select j.id, j.rank, j.tag from private.job j
+     where j.state = 'ready' and j.run_at is null and j.owner = chain_missed.owner
+       and j.model_id = chain_missed.model_id and (-j.tag) > -clock_now and (-j.tag) <= -lowest
+       for no key update skip locked),
+  placed as (select m.id, row_number() over (order by m.rank desc, m.tag, m.id) - 1 as place from missed m)
+  update private.job j set tag = next_turn + p.place * step from placed p where j.id = p.id;
+  get diagnostics moved = row_count;
+  return moved;
+end $$;
+
+
+--
+-- Name: FUNCTION chain_missed(owner uuid, model_id integer, lowest bigint); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.chain_missed(owner uuid, model_id integer, lowest bigint) IS 'Puts an owner''s rows that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. How many.';
+
+
+--
 -- Name: check_own(uuid); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -674,6 +710,7 @@ CREATE TABLE private.job (
     state text DEFAULT 'ready'::text NOT NULL,
     priority smallint DEFAULT 0 NOT NULL,
     tag bigint DEFAULT 0 NOT NULL,
+    rank integer GENERATED ALWAYS AS (((2 * priority) + ((epoch > 0))::integer)) STORED NOT NULL,
     run_at timestamp with time zone,
     epoch bigint DEFAULT 0 NOT NULL,
     attempts smallint DEFAULT 0 NOT NULL,
@@ -701,7 +738,14 @@ COMMENT ON TABLE private.job IS 'One unit of work with one model call at a time.
 -- Name: COLUMN job.tag; Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON COLUMN private.job.tag IS 'Virtual finishing time: the order between owners (start-time fair queueing).';
+COMMENT ON COLUMN private.job.tag IS 'A turn of its owner, as virtual time: the order between owners (start-time fair queueing). Which of the owner''s rows takes it, the claim decides.';
+
+
+--
+-- Name: COLUMN job.rank; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.job.rank IS 'Which of its owner''s rows goes first: by priority, then those that have been begun before. A column, since row security keeps an expression from ordering by the index.';
 
 
 --
@@ -1128,23 +1172,29 @@ COMMENT ON FUNCTION private.drain(worker_id integer, on_or_off boolean) IS 'The 
 
 
 --
--- Name: fair_tag(uuid, integer, smallint); Type: FUNCTION; Schema: private; Owner: -
+-- Name: fair_tag(uuid, integer); Type: FUNCTION; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) RETURNS bigint
-    LANGUAGE sql SECURITY DEFINER
+CREATE FUNCTION private.fair_tag(owner uuid, model_id integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
+    SET enable_seqscan TO 'off'
     AS $$
-  select private.next_tag(fair_tag.owner, m, private.step_of(m, private.allowance_of(fair_tag.owner)), fair_tag.priority)
-    from private.model m where m.id = fair_tag.model_id
-$$;
+begin
+  perform from private.event_cursor c
+   where c.owner = fair_tag.owner
+     and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = fair_tag.owner order by e.n desc limit 1), 0)
+     for no key update;
+  return (select private.next_tag(fair_tag.owner, m, private.step_of(m, private.allowance_of(fair_tag.owner)))
+            from private.model m where m.id = fair_tag.model_id);
+end $$;
 
 
 --
--- Name: FUNCTION fair_tag(owner uuid, model_id integer, priority smallint); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION fair_tag(owner uuid, model_id integer); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.fair_tag(owner uuid, model_id integer, priority smallint) IS 'private.next_tag for a job that becomes ready otherwise than by an insert. Needs the same lock.';
+COMMENT ON FUNCTION private.fair_tag(owner uuid, model_id integer) IS 'The turn of a job that becomes ready, whatever made it so: the owner''s next one, under the lock that orders them. Sees the rows that the same statement has given one.';
 
 
 --
@@ -1166,23 +1216,6 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.forget_events() IS 'An account is gone, and its event cursor with it: nobody can append to its events any more.';
-
-
---
--- Name: head_start(); Type: FUNCTION; Schema: private; Owner: -
---
-
-CREATE FUNCTION private.head_start() RETURNS bigint
-    LANGUAGE sql IMMUTABLE
-    SET search_path TO ''
-    AS $$ select 8192::bigint $$;
-
-
---
--- Name: FUNCTION head_start(); Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON FUNCTION private.head_start() IS 'How far one level of priority reaches ahead among an owner''s rows: eight steps of 1024. The claim''s floor lies this far behind the clock.';
 
 
 --
@@ -1260,8 +1293,7 @@ begin
             coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
   insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
     values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
-            private.next_tag(me, model, step, coalesce(new.priority, 0::smallint)),
-            case when new.run_at > now() then new.run_at end);
+            private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
   if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
   perform private.answer(202, stored.id, false);
   return private.request_row(stored.id);
@@ -1432,10 +1464,10 @@ COMMENT ON TABLE private.model IS 'A model that requests can name. clock is its 
 
 
 --
--- Name: next_tag(uuid, private.model, bigint, smallint); Type: FUNCTION; Schema: private; Owner: -
+-- Name: next_tag(uuid, private.model, bigint); Type: FUNCTION; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.next_tag(owner uuid, model private.model, step bigint, priority smallint) RETURNS bigint
+CREATE FUNCTION private.next_tag(owner uuid, model private.model, step bigint) RETURNS bigint
     LANGUAGE plpgsql
     SET search_path TO ''
     SET enable_seqscan TO 'off'
@@ -1445,20 +1477,24 @@ declare
   clock_now constant bigint := coalesce(pg_sequence_last_value(model.clock), 0);
   last_tag bigint;
 begin
+  -- Start-time fair queueing (sql/README.md, "Whose turn it is"). A tag is a turn of its owner on the model's clock; an owner's turns
+  -- lie a step apart, so one of theirs at most stands before the first of somebody new, half a step behind the clock. Every way to
+  -- become ready comes through here. The claim goes by tags and moves the clock; which row of the owner takes the turn, job.rank says.
+  -- What is found below the clock has missed its turn, and comes through here again (private.chain_missed).
   select j.tag into last_tag from private.job j
    where j.state = 'ready' and j.run_at is null and j.owner = next_tag.owner and j.model_id = next_tag.model.id
-     and j.priority = next_tag.priority and (-j.tag) < -(clock_now - next_tag.priority * private.head_start())
+     and (-j.tag) <= -clock_now
    order by (-j.tag) limit 1;
   if found then return last_tag + step; end if;
-  return clock_now + step / 2 - priority * private.head_start();
+  return clock_now + step / 2;
 end $$;
 
 
 --
--- Name: FUNCTION next_tag(owner uuid, model private.model, step bigint, priority smallint); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION next_tag(owner uuid, model private.model, step bigint); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.next_tag(owner uuid, model private.model, step bigint, priority smallint) IS 'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. Needs the lock on the owner''s event cursor, and holds it up.';
+COMMENT ON FUNCTION private.next_tag(owner uuid, model private.model, step bigint) IS 'The next turn of an owner: one step behind their last one, or half a step behind the clock. Needs the lock on the owner''s event cursor, and holds it up.';
 
 
 --
@@ -1480,6 +1516,25 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.open_event_cursor() IS 'Every account has its cursor row: a bump that finds none would be lost without a word.';
+
+
+--
+-- Name: pass_turns(bigint[], bigint[]); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.pass_turns(jobs bigint[], tags bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+  update private.job j set tag = t.tag from unnest(jobs, tags) t(id, tag) where j.id = t.id
+$$;
+
+
+--
+-- Name: FUNCTION pass_turns(jobs bigint[], tags bigint[]); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.pass_turns(jobs bigint[], tags bigint[]) IS 'Gives each of the jobs, which the claim holds, the turn of the one that went before it.';
 
 
 --
@@ -1641,26 +1696,6 @@ COMMENT ON FUNCTION private.request_row(request_id uuid) IS 'The row as its owne
 
 
 --
--- Name: requeue_tag(integer, smallint); Type: FUNCTION; Schema: private; Owner: -
---
-
-CREATE FUNCTION private.requeue_tag(model_id integer, priority smallint) RETURNS bigint
-    LANGUAGE sql
-    SET search_path TO ''
-    AS $$
-  select coalesce(pg_sequence_last_value(m.clock), 0) + m.step / 2 - priority * private.head_start()
-    from private.model m where m.id = model_id
-$$;
-
-
---
--- Name: FUNCTION requeue_tag(model_id integer, priority smallint); Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON FUNCTION private.requeue_tag(model_id integer, priority smallint) IS 'The tag of a job that becomes ready again. Drawn from the clock, so that no tag is ever written below the claim''s floor.';
-
-
---
 -- Name: resolve_model(text); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1739,9 +1774,8 @@ begin
   if job.state not in ('failed', 'cancelled') then
     perform gate.refuse(409, 'not_failed', 'Only a failed or cancelled request can be tried again.');
   end if;
-  perform from private.event_cursor c where c.owner = job.owner for no key update;  -- as fair_tag needs
   update private.job j set state = 'ready', attempts = 0, run_at = null, progress = 0, error_code = null, error_message = null,
-         started_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority), updated_at = now(), finished_at = null
+         started_at = null, tag = private.fair_tag(j.owner, j.model_id), updated_at = now(), finished_at = null
    where j.id = job.id;
   perform private.ring();
 end $$;
@@ -1944,9 +1978,12 @@ begin
     -- What the person left alone keeps its newest value: a worker may have written it since the row was read.
     if new.run_at is not distinct from old.run_at then new.run_at := job.run_at; end if;
     perform private.check_request(new);
-    update private.job j set priority = new.priority, run_at = case when new.run_at > now() then new.run_at end,
-           tag = private.requeue_tag(j.model_id, new.priority), updated_at = now() where j.id = job.id;
-    if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
+    if new.run_at <= now() then new.run_at := null; end if;
+    -- What waited in its owner's turn keeps it, whatever its priority is now.
+    update private.job j set priority = new.priority, run_at = new.run_at, updated_at = now(),
+           tag = case when new.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
+     where j.id = job.id;
+    if new.run_at is null then perform private.ring(); end if;
   end if;
   if new.title is distinct from old.title then
     if char_length(new.title) > 300 then
@@ -3109,7 +3146,7 @@ CREATE INDEX job_finished_at_idx ON private.job USING btree (finished_at) WHERE 
 -- Name: job_own_idx; Type: INDEX; Schema: private; Owner: -
 --
 
-CREATE INDEX job_own_idx ON private.job USING btree (owner, model_id, priority, ((- tag))) WHERE ((state = 'ready'::text) AND (run_at IS NULL));
+CREATE INDEX job_own_idx ON private.job USING btree (owner, model_id, rank, ((- tag))) WHERE ((state = 'ready'::text) AND (run_at IS NULL));
 
 
 --
@@ -3117,6 +3154,13 @@ CREATE INDEX job_own_idx ON private.job USING btree (owner, model_id, priority, 
 --
 
 CREATE INDEX job_ready_idx ON private.job USING btree (model_id, tag, id) WHERE ((state = 'ready'::text) AND (run_at IS NULL));
+
+
+--
+-- Name: job_turn_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_turn_idx ON private.job USING btree (owner, model_id, ((- tag))) WHERE ((state = 'ready'::text) AND (run_at IS NULL));
 
 
 --

@@ -35,8 +35,7 @@ begin
             coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
   insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
     values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
-            private.next_tag(me, model, step, coalesce(new.priority, 0::smallint)),
-            case when new.run_at > now() then new.run_at end);
+            private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
   if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
   perform private.answer(202, stored.id, false);
   return private.request_row(stored.id);

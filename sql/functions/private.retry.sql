@@ -9,9 +9,8 @@ begin
   if job.state not in ('failed', 'cancelled') then
     perform gate.refuse(409, 'not_failed', 'Only a failed or cancelled request can be tried again.');
   end if;
-  perform from private.event_cursor c where c.owner = job.owner for no key update;  -- as fair_tag needs
   update private.job j set state = 'ready', attempts = 0, run_at = null, progress = 0, error_code = null, error_message = null,
-         started_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority), updated_at = now(), finished_at = null
+         started_at = null, tag = private.fair_tag(j.owner, j.model_id), updated_at = now(), finished_at = null
    where j.id = job.id;
   perform private.ring();
 end $$;

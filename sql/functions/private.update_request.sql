@@ -14,9 +14,12 @@ begin
     -- What the person left alone keeps its newest value: a worker may have written it since the row was read.
     if new.run_at is not distinct from old.run_at then new.run_at := job.run_at; end if;
     perform private.check_request(new);
-    update private.job j set priority = new.priority, run_at = case when new.run_at > now() then new.run_at end,
-           tag = private.requeue_tag(j.model_id, new.priority), updated_at = now() where j.id = job.id;
-    if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
+    if new.run_at <= now() then new.run_at := null; end if;
+    -- What waited in its owner's turn keeps it, whatever its priority is now.
+    update private.job j set priority = new.priority, run_at = new.run_at, updated_at = now(),
+           tag = case when new.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
+     where j.id = job.id;
+    if new.run_at is null then perform private.ring(); end if;
   end if;
   if new.title is distinct from old.title then
     if char_length(new.title) > 300 then

@@ -12,6 +12,7 @@ create table private.job (
   state text not null default 'ready',
   priority smallint not null default 0,
   tag bigint not null default 0,
+  rank int not null generated always as (2 * priority + (epoch > 0)::int) stored,
   run_at timestamptz,
   epoch bigint not null default 0,
   attempts smallint not null default 0,
@@ -26,7 +27,8 @@ create table private.job (
   started_at timestamptz
 ) with (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create index job_ready_idx on private.job (model_id, tag, id) where state = 'ready' and run_at is null;  -- the claim, in its order
-create index job_own_idx on private.job (owner, model_id, priority, (-tag)) where state = 'ready' and run_at is null;  -- an owner's last tag
+create index job_own_idx on private.job (owner, model_id, rank, (-tag)) where state = 'ready' and run_at is null;  -- which of an owner's rows goes first
+create index job_turn_idx on private.job (owner, model_id, (-tag)) where state = 'ready' and run_at is null;  -- an owner's last turn
 create index job_worker_idx on private.job (worker_id) where state = 'running';  -- rescue, lost claims
 create index job_due_idx on private.job (run_at) where state = 'ready' and run_at is not null;  -- scheduled, backed off
 create index job_finished_at_idx on private.job (finished_at) where finished_at is not null;  -- retention, dead letters
@@ -35,7 +37,9 @@ comment on table private.job is
   'One unit of work with one model call at a time. Narrow and hot: text that does not change stays in private.request.';
 comment on column private.job.run_at is 'Not before this; null once it is due. Only a job with null is in the ready index.';
 comment on column private.job.epoch is 'Counts the claims. Every write of a worker carries it and changes nothing if it has moved on.';
-comment on column private.job.tag is 'Virtual finishing time: the order between owners (start-time fair queueing).';
+comment on column private.job.tag is 'A turn of its owner, as virtual time: the order between owners (start-time fair queueing). Which of the owner''s rows takes it, the claim decides.';
+comment on column private.job.rank is
+  'Which of its owner''s rows goes first: by priority, then those that have been begun before. A column, since row security keeps an expression from ordering by the index.';
 comment on column private.job.error_code is 'Why the last attempt ended without a result. What a client sees of it, it sees once the job has failed.';
 comment on column private.job.started_at is 'First claim since a person asked for it: the budget of total time counts from here.';
 alter table private.job enable row level security;
@@ -179,22 +183,6 @@ comment on function private.ring() is
 alter function private.ring() owner to precis_definer;
 grant execute on function private.ring() to listener;
 
--- functions/private.head_start.sql
-create or replace function private.head_start() returns bigint language sql immutable set search_path = '' as $$ select 8192::bigint $$;
-comment on function private.head_start() is
-  'How far one level of priority reaches ahead among an owner''s rows: eight steps of 1024. The claim''s floor lies this far behind the clock.';
-grant execute on function private.head_start() to listener, precis_definer;
-
--- functions/private.requeue_tag.sql
-create or replace function private.requeue_tag(model_id int, priority smallint) returns bigint language sql volatile set search_path = '' as $$
-  select coalesce(pg_sequence_last_value(m.clock), 0) + m.step / 2 - priority * private.head_start()
-    from private.model m where m.id = model_id
-$$;
-comment on function private.requeue_tag(int, smallint) is
-  'The tag of a job that becomes ready again. Drawn from the clock, so that no tag is ever written below the claim''s floor.';
-alter function private.requeue_tag(int, smallint) owner to precis_definer;
-grant execute on function private.requeue_tag(int, smallint) to listener;
-
 -- functions/private.step_of.sql
 create or replace function private.step_of(model private.model, allowed private.allowance) returns bigint
   language sql immutable return greatest(2, (model).step / coalesce((allowed).weight, 1))::bigint;
@@ -203,33 +191,78 @@ comment on function private.step_of(private.model, private.allowance) is
 alter function private.step_of(private.model, private.allowance) owner to precis_definer;
 
 -- functions/private.next_tag.sql
-create or replace function private.next_tag(owner uuid, model private.model, step bigint, priority smallint) returns bigint
+create or replace function private.next_tag(owner uuid, model private.model, step bigint) returns bigint
   language plpgsql volatile set search_path = '' set enable_seqscan = off set enable_sort = off as $$
 declare
   clock_now constant bigint := coalesce(pg_sequence_last_value(model.clock), 0);
   last_tag bigint;
 begin
+  -- Start-time fair queueing (sql/README.md, "Whose turn it is"). A tag is a turn of its owner on the model's clock; an owner's turns
+  -- lie a step apart, so one of theirs at most stands before the first of somebody new, half a step behind the clock. Every way to
+  -- become ready comes through here. The claim goes by tags and moves the clock; which row of the owner takes the turn, job.rank says.
+  -- What is found below the clock has missed its turn, and comes through here again (private.chain_missed).
   select j.tag into last_tag from private.job j
    where j.state = 'ready' and j.run_at is null and j.owner = next_tag.owner and j.model_id = next_tag.model.id
-     and j.priority = next_tag.priority and (-j.tag) < -(clock_now - next_tag.priority * private.head_start())
+     and (-j.tag) <= -clock_now
    order by (-j.tag) limit 1;
   if found then return last_tag + step; end if;
-  return clock_now + step / 2 - priority * private.head_start();
+  return clock_now + step / 2;
 end $$;
-comment on function private.next_tag(uuid, private.model, bigint, smallint) is
-  'The tag of a new job: one step behind the owner''s last ready one, or half a step behind the clock. Needs the lock on the owner''s event cursor, and holds it up.';
-alter function private.next_tag(uuid, private.model, bigint, smallint) owner to precis_definer;
+comment on function private.next_tag(uuid, private.model, bigint) is
+  'The next turn of an owner: one step behind their last one, or half a step behind the clock. Needs the lock on the owner''s event cursor, and holds it up.';
+alter function private.next_tag(uuid, private.model, bigint) owner to precis_definer;
 
 -- functions/private.fair_tag.sql
-create or replace function private.fair_tag(owner uuid, model_id int, priority smallint) returns bigint
+create or replace function private.fair_tag(owner uuid, model_id int) returns bigint
+  language plpgsql volatile security definer set search_path = '' set enable_seqscan = off as $$
+begin
+  perform from private.event_cursor c
+   where c.owner = fair_tag.owner
+     and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = fair_tag.owner order by e.n desc limit 1), 0)
+     for no key update;
+  return (select private.next_tag(fair_tag.owner, m, private.step_of(m, private.allowance_of(fair_tag.owner)))
+            from private.model m where m.id = fair_tag.model_id);
+end $$;
+comment on function private.fair_tag(uuid, int) is
+  'The turn of a job that becomes ready, whatever made it so: the owner''s next one, under the lock that orders them. Sees the rows that the same statement has given one.';
+alter function private.fair_tag(uuid, int) owner to precis_definer;
+grant execute on function private.fair_tag(uuid, int) to listener;
+
+-- functions/private.pass_turns.sql
+create or replace function private.pass_turns(jobs bigint[], tags bigint[]) returns void
   language sql volatile security definer set search_path = '' as $$
-  select private.next_tag(fair_tag.owner, m, private.step_of(m, private.allowance_of(fair_tag.owner)), fair_tag.priority)
-    from private.model m where m.id = fair_tag.model_id
+  update private.job j set tag = t.tag from unnest(jobs, tags) t(id, tag) where j.id = t.id
 $$;
-comment on function private.fair_tag(uuid, int, smallint) is
-  'private.next_tag for a job that becomes ready otherwise than by an insert. Needs the same lock.';
-alter function private.fair_tag(uuid, int, smallint) owner to precis_definer;
-grant execute on function private.fair_tag(uuid, int, smallint) to listener;
+comment on function private.pass_turns(bigint[], bigint[]) is
+  'Gives each of the jobs, which the claim holds, the turn of the one that went before it.';
+alter function private.pass_turns(bigint[], bigint[]) owner to precis_definer;
+grant execute on function private.pass_turns(bigint[], bigint[]) to listener;
+
+-- functions/private.chain_missed.sql
+create or replace function private.chain_missed(owner uuid, model_id int, lowest bigint) returns bigint
+  language plpgsql volatile security definer set search_path = '' set enable_seqscan = off as $$
+declare
+  next_turn constant bigint := private.fair_tag(owner, model_id);
+  step bigint;
+  clock_now bigint;
+  moved bigint;
+begin
+  select private.step_of(m, private.allowance_of(chain_missed.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
+    into step, clock_now from private.model m where m.id = chain_missed.model_id;
+  with missed as materialized (
+    select j.id, j.rank, j.tag from private.job j
+     where j.state = 'ready' and j.run_at is null and j.owner = chain_missed.owner
+       and j.model_id = chain_missed.model_id and (-j.tag) > -clock_now and (-j.tag) <= -lowest
+       for no key update skip locked),
+  placed as (select m.id, row_number() over (order by m.rank desc, m.tag, m.id) - 1 as place from missed m)
+  update private.job j set tag = next_turn + p.place * step from placed p where j.id = p.id;
+  get diagnostics moved = row_count;
+  return moved;
+end $$;
+comment on function private.chain_missed(uuid, int, bigint) is
+  'Puts an owner''s rows that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. How many.';
+alter function private.chain_missed(uuid, int, bigint) owner to precis_definer;
+grant execute on function private.chain_missed(uuid, int, bigint) to listener;
 
 -- functions/private.jobs_of.sql
 create or replace function private.jobs_of(request_id uuid) returns bigint[] language sql stable set search_path = '' as $$
@@ -343,6 +376,6 @@ drop view private.bell;
 drop table private.partial, private.result, private.attempt, private.request, private.job;
 drop sequence private.rings;
 drop function private.log_request(), private.log_job(), private.job_is_sound(text, int, timestamptz, text, text, smallint, real),
-  private.jobs_of(uuid), private.fair_tag(uuid, int, smallint), private.next_tag(uuid, private.model, bigint, smallint),
-  private.step_of(private.model, private.allowance), private.requeue_tag(int, smallint), private.head_start(), private.ring();
+  private.jobs_of(uuid), private.chain_missed(uuid, int, bigint), private.pass_turns(bigint[], bigint[]), private.fair_tag(uuid, int), private.next_tag(uuid, private.model, bigint),
+  private.step_of(private.model, private.allowance), private.ring();
 notify pgrst, 'reload schema';

@@ -201,8 +201,7 @@ begin
             coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
   insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
     values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
-            private.next_tag(me, model, step, coalesce(new.priority, 0::smallint)),
-            case when new.run_at > now() then new.run_at end);
+            private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
   if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
   perform private.answer(202, stored.id, false);
   return private.request_row(stored.id);
@@ -240,9 +239,12 @@ begin
     -- What the person left alone keeps its newest value: a worker may have written it since the row was read.
     if new.run_at is not distinct from old.run_at then new.run_at := job.run_at; end if;
     perform private.check_request(new);
-    update private.job j set priority = new.priority, run_at = case when new.run_at > now() then new.run_at end,
-           tag = private.requeue_tag(j.model_id, new.priority), updated_at = now() where j.id = job.id;
-    if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
+    if new.run_at <= now() then new.run_at := null; end if;
+    -- What waited in its owner's turn keeps it, whatever its priority is now.
+    update private.job j set priority = new.priority, run_at = new.run_at, updated_at = now(),
+           tag = case when new.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
+     where j.id = job.id;
+    if new.run_at is null then perform private.ring(); end if;
   end if;
   if new.title is distinct from old.title then
     if char_length(new.title) > 300 then
@@ -342,9 +344,8 @@ begin
   if job.state not in ('failed', 'cancelled') then
     perform gate.refuse(409, 'not_failed', 'Only a failed or cancelled request can be tried again.');
   end if;
-  perform from private.event_cursor c where c.owner = job.owner for no key update;  -- as fair_tag needs
   update private.job j set state = 'ready', attempts = 0, run_at = null, progress = 0, error_code = null, error_message = null,
-         started_at = null, tag = private.fair_tag(j.owner, j.model_id, j.priority), updated_at = now(), finished_at = null
+         started_at = null, tag = private.fair_tag(j.owner, j.model_id), updated_at = now(), finished_at = null
    where j.id = job.id;
   perform private.ring();
 end $$;

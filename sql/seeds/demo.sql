@@ -67,7 +67,7 @@ Electric lamps, and later automatic controls, took the keeper's work away piece 
       on conflict (owner, idempotency_key) do nothing returning id, request.job_id into request_id, job_id;
     continue when request_id is null;  -- it is there from an earlier run
     insert into private.job (id, request_id, owner, model_id, state, tag, run_at, epoch, progress, updated_at, finished_at, error_code, error_message)
-      values (job_id, request_id, account.id, model.id, example.state, private.fair_tag(account.id, model.id, 0::smallint),
+      values (job_id, request_id, account.id, model.id, example.state, private.fair_tag(account.id, model.id),
               case when example.state = 'ready' then now() + interval '1 day' end,
               case when example.state in ('done', 'failed') then 1 else 0 end,
               case when example.state = 'done' then 1 else 0 end, now() - example.age,

@@ -20,7 +20,7 @@ PEOPLE = {MANY: 10_000, ONE: 1}
 GOALS = {MANY: 80.0, ONE: 95.0}
 READ_TAG = "select pg_get_functiondef('private.next_tag'::regproc)"
 NO_TAG = """
-create or replace function private.next_tag(owner uuid, model private.model, step bigint, priority smallint)
+create or replace function private.next_tag(owner uuid, model private.model, step bigint)
   returns bigint language sql immutable set search_path = '' as $$ select 0::bigint $$
 """
 PREPARE = """

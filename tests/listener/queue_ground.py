@@ -6,6 +6,7 @@ Knows nothing of what should be there.
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, LiteralString, TypeVar
@@ -68,7 +69,9 @@ class Ground:
     def open(self) -> None:
         self.root = self.database.connect()
         self.person = self.database.connect("authenticator")
-        self.person.execute("set role pgrest_auth")
+        self.other = self.database.connect("authenticator")
+        for connection in (self.person, self.other):
+            connection.execute("set role pgrest_auth")
         self.worker: asyncpg.Connection[Any] = self.run(
             connect(self.database.url("listener"), name="model", server_settings=GUARD)
         )
@@ -81,6 +84,7 @@ class Ground:
     def close(self) -> None:
         self.worker.terminate()
         self.person.close()
+        self.other.close()
         self.root.close()
 
     def run(self, statement: Coroutine[Any, Any, T]) -> T:
@@ -96,12 +100,15 @@ class Ground:
         for statement in EMPTY.split(";"):
             self.root.execute(statement)
 
-    def act(self, owner: str, sql: LiteralString, *arguments: object) -> tuple[str, list[tuple[Any, ...]]]:
-        """As this person: the code it was refused with, the rows it brought."""
+    def act(
+        self, owner: str, sql: LiteralString, *arguments: object, beside: bool = False
+    ) -> tuple[str, list[tuple[Any, ...]]]:
+        """As this person: the code it was refused with, the rows it brought. `beside` an open transaction."""
+        connection = self.other if beside else self.person
         claims = json.dumps({"sub": owner, "role": "pgrest_auth"})
-        self.person.execute("select set_config('request.jwt.claims', %s, false)", [claims])
+        connection.execute("select set_config('request.jwt.claims', %s, false)", [claims])
         try:
-            cursor = self.person.execute(sql, arguments)
+            cursor = connection.execute(sql, arguments)
         except psycopg.Error as error:
             return json.loads(error.diag.message_primary or "{}")["code"], []
         return "", list(cursor.fetchall()) if cursor.description else []
@@ -111,12 +118,15 @@ class Ground:
         return tuple(self.query(PICTURE)[0])
 
     def next_jobs(self, model: int, count: int) -> set[int]:
-        """What a claim should take."""
+        """What a claim should take: of each owner whose turns they are, as many that go first."""
         rows = self.query(
-            "select id from private.job where state = 'ready' and run_at is null and model_id = %s"
-            " order by tag, id limit %s", model, count,
+            "select id, owner, (priority, least(epoch, 1)) from private.job where state = 'ready'"
+            " and run_at is null and model_id = %s order by tag, id", model,
         )  # fmt: skip
-        return {row[0] for row in rows}
+        turns = Counter(owner for _, owner, _ in rows[:count])
+        first = sorted(rows, key=lambda row: tuple(map(int, row[2])), reverse=True)  # a stable order
+        own = {owner: [job for job, whose, _ in first if whose == owner] for owner in turns}
+        return {job for owner, most in turns.items() for job in own[owner][:most]}
 
     def clock(self, model: int) -> int:
         (row,) = self.query(

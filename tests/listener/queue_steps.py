@@ -17,7 +17,6 @@ MAX_ATTEMPTS = 3
 SMALL_BATCH = 2  # of sweeps, so that they leave something for the next one
 MOST_WORKERS = 4
 WAYS = ("finish", "fail", "back_off", "back_off_uncounted", "release", "partial")  # to write for a claim
-HALF_A_STEP = 512  # private.requeue_tag() lies so far behind the clock itself
 
 T = TypeVar("T")
 
@@ -210,7 +209,7 @@ class Steps:
         elif how == "release":
             released = self.ground.run(queue.release(connection, [claim]))
             assert released == states.release(job, epoch)
-            self._stand([states.jobs[job]] if released else [], ahead=HALF_A_STEP)
+            self._stand([states.jobs[job]] if released else [])
         elif how == "partial":
             piece, progress = Piece(claim, self.pieces, "So"), Progress(claim, 0.5)
             self.ground.run(queue.write_partials(connection, [piece], [progress]))
@@ -338,15 +337,18 @@ class Steps:
     def _running(self) -> list[Job]:
         return [job for job in self.jobs() if job.state == "running"]
 
-    def _stand(self, jobs: Iterable[Job], *, ahead: int = 0) -> None:
-        """They have a new tag, at the clock: none is ever left behind below a claim's floor."""
-        behind = self.ground.query(
-            "select id from private.job"
-            " where id = any (%s) and tag + %s <> private.requeue_tag(model_id, priority)",
+    def _stand(self, jobs: Iterable[Job]) -> None:
+        """Those that can be claimed have a turn ahead of the clock, a step from their owner's others."""
+        crowded = self.ground.query(
+            "select j.id from private.job j join private.model m on m.id = j.model_id"
+            " where j.id = any (%s) and j.state = 'ready' and j.run_at is null"
+            " and (j.tag <= coalesce(pg_sequence_last_value(m.clock), 0)"
+            " or exists (select from private.job o where o.state = 'ready' and o.run_at is null"
+            " and o.owner = j.owner and o.model_id = j.model_id and o.id <> j.id"
+            " and abs(o.tag - j.tag) < m.step))",
             [job.id for job in jobs],
-            ahead,
         )
-        assert behind == []
+        assert crowded == []
 
     @staticmethod
     def _some(jobs: Iterable[Job], which: Iterable[int]) -> list[Job]:

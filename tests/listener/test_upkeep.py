@@ -209,7 +209,7 @@ LEFT_BEHIND: LiteralString = """
 TAG: LiteralString = "select tag from private.job where request_id = %s"
 
 
-async def test_a_job_that_was_left_behind_is_brought_to_the_front_and_the_hungry_are_rung(desk: Desk) -> None:
+async def test_jobs_that_were_left_behind_stand_behind_each_other_and_the_hungry_are_rung(desk: Desk) -> None:
     model = await desk.model()
     worker = await desk.worker(model)
     late, urgent, *others = desk.ask_many(desk.person(), 5)
@@ -223,8 +223,8 @@ async def test_a_job_that_was_left_behind_is_brought_to_the_front_and_the_hungry
             hungry.execute("lock table private.bell in share mode")
             assert await upkeep.lift(worker.connection) == 2
         assert heard() == [""]
-    assert desk.query(TAG, late) == [(100_000,)]
-    assert desk.query(TAG, urgent) == [(100_000 - queue.HEAD_START,)]
+    assert desk.query(TAG, urgent) == [(101_024,)]
+    assert desk.query(TAG, late) == [(102_048,)]
     assert desk.query("select count(*) from private.event") == events
     assert await upkeep.lift(worker.connection) == 0
     assert (await worker.claim_one(model)).request_id == urgent

@@ -1,5 +1,5 @@
-"""The fair tag: in which order jobs of many people are claimed, and that no tag is ever written below the
-floor."""
+"""The fair tag: in which order jobs of many people are claimed, however they became ready, and that a
+priority concerns nobody but its owner."""
 
 import itertools
 import threading
@@ -9,24 +9,11 @@ import pytest
 
 from tests.fix_postgres import Database
 from tests.sql.acting import acting, allow, ask, put, sign_up, some_model
+from tests.sql.claiming import Taken, claim, claim_in_turn
 
 pytestmark = pytest.mark.sql
 
 STEP = 1024
-HEAD_START_STEPS = 8
-
-# The claim's order, and the clock moved up behind it, as every worker does.
-CLAIM = """
-    with pick as (select j.id from private.job j where j.state = 'ready' and j.run_at is null and j.model_id
-      = %(model)s
-                   order by j.tag, j.id limit %(count)s for no key update skip locked),
-         took as (update private.job j set state = 'running', worker_id = 1 where j.id = any (array(select id
-           from pick))
-                  returning j.id, j.owner, j.tag, j.priority, j.tag + j.priority * private.head_start() as
-                    time),
-         moved as (select setval(m.clock, greatest(coalesce(pg_sequence_last_value(m.clock), 0), max(t.time)))
-                     from took t, private.model m where m.id = %(model)s group by m.clock)
-    select owner, priority from took, moved order by tag, id"""
 
 # Like the trigger of the view, without the rest of it: ten thousand rows in a second.
 BACKLOG = """
@@ -37,7 +24,7 @@ BACKLOG = """
         with asked as (insert into private.request (owner, task, text, model, body_hash)
                          values ('{owner}', 'summarize', 'text', 'tiny:latest', '') returning id, job_id)
         insert into private.job (id, request_id, owner, model_id, tag)
-          select a.job_id, a.id, '{owner}', {model}, private.fair_tag('{owner}', {model}, 0::smallint)
+          select a.job_id, a.id, '{owner}', {model}, private.fair_tag('{owner}', {model})
             from asked a;
       end loop;
       alter table private.request enable trigger user;
@@ -45,14 +32,8 @@ BACKLOG = """
     end $$"""
 
 
-def claim(database: Database, model: int, count: int) -> list[tuple[object, ...]]:
-    """(owner, priority) of the jobs that the next claim takes, in order."""
-    with database.connect("listener") as connection:
-        return connection.execute(CLAIM, {"model": model, "count": count}).fetchall()
-
-
-def owners(claimed: list[tuple[object, ...]]) -> list[object]:
-    return [row[0] for row in claimed]
+def owners(claimed: list[Taken]) -> list[UUID]:
+    return [job.owner for job in claimed]
 
 
 def make_backlog(database: Database, owner: UUID, model: int, count: int) -> None:
@@ -123,17 +104,65 @@ def test_priority_reorders_ones_own_rows(common: Database) -> None:
     ask_many(common, person, 4)
     ask_many(common, person, 1, priority=-1)
     ask_many(common, person, 1, priority=1)
-    assert [priority for _, priority in claim(common, model, 6)] == [1, 0, 0, 0, 0, -1]
+    assert [job.priority for job in claim_in_turn(common, model, 6)] == [1, 0, 0, 0, 0, -1]
 
 
-def test_endless_high_priority_delays_a_normal_row_by_its_head_start_only(common: Database) -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3, 7])
+def test_priority_decides_in_claims_of_any_size(at_once: int, common: Database) -> None:
     model, person, other = some_model(common), sign_up(common), sign_up(common)
-    ask_many(common, person, 1)
-    ask_many(common, other, 1)
-    ask_many(common, person, 30, priority=1)
-    claimed = claim(common, model, HEAD_START_STEPS + 2)
-    assert (person, 0) in claimed
-    assert (other, 0) in claimed
+    for priority in (-1, 0, 1, -1, 0, 1):
+        ask_many(common, person, 2, priority=priority)
+        ask_many(common, other, 2)
+    claimed = [job for _ in range(24) for job in claim(common, model, at_once)]
+    priorities = [job.priority for job in claimed if job.owner == person]
+    for first in range(0, 12, 4):  # what one claim took comes in no order
+        assert abs(sum(priorities[first : first + 4]) - 4 * (1 - first // 4)) <= at_once
+    assert len(claimed) == 24
+
+
+def test_a_priority_makes_nobody_elses_row_later(common: Database) -> None:
+    model, person, other = some_model(common), sign_up(common), sign_up(common)
+    ask_many(common, other, 20)
+    ask_many(common, person, 20, priority=1)
+    claimed = owners(claim_in_turn(common, model, 20))
+    assert claimed.count(person) == 10
+
+
+def test_who_asks_with_priority_again_and_again_gets_no_more_than_the_others(common: Database) -> None:
+    model, people = some_model(common), [sign_up(common) for _ in range(6)]
+    for person in people:
+        ask_many(common, person, 1, priority=int(person == people[0]))
+    for _ in range(60):  # each asks again when their row was begun
+        (job,) = claim(common, model, 1)
+        ask_many(common, job.owner, 1, priority=job.priority)
+    with common.connect() as connection:
+        counts = connection.execute(
+            "select count(*) from private.job where model_id = %s and epoch > 0 group by owner", [model]
+        ).fetchall()
+    assert {count for (count,) in counts} == {10}
+
+
+def test_a_turn_that_was_lent_goes_to_the_row_it_was_lent_by(common: Database) -> None:
+    model, person = some_model(common), sign_up(common)
+    ask_many(common, person, 5)
+    ask_many(common, person, 1, priority=1)
+    before = sorted(tags(common, model))
+    claim(common, model, 1)
+    with common.connect() as connection:
+        left = connection.execute(
+            "select tag from private.job where model_id = %s and state = 'ready' order by tag", [model]
+        ).fetchall()
+    assert [tag for (tag,) in left] == before[1:]
+
+
+def test_a_row_that_was_begun_before_takes_its_owners_next_turn(common: Database) -> None:
+    model, person = some_model(common), sign_up(common)
+    ask_many(common, person, 5)
+    (first,) = claim(common, model, 1)
+    with acting(common, person) as connection:
+        put(common, first.request, "failed")
+        connection.execute("select public.retry(%s)", [first.request])
+    assert claim(common, model, 1) == [first]
 
 
 def test_rows_that_come_at_once_get_tags_one_step_apart(common: Database) -> None:
@@ -144,28 +173,6 @@ def test_rows_that_come_at_once_get_tags_one_step_apart(common: Database) -> Non
     for thread in threads:
         thread.join()
     assert sorted(tags(common, model)) == [STEP // 2 + STEP * n for n in range(100)]
-
-
-@pytest.mark.parametrize("priority", [-1, 0, 1])
-@pytest.mark.parametrize("way", ["insert", "retry", "patch"])
-def test_no_tag_is_written_below_the_floor(way: str, priority: int, common: Database) -> None:
-    model, person = some_model(common), sign_up(common)
-    with acting(common, person) as connection, common.connect() as other:
-        early = ask(connection, priority=priority)
-        other.execute("select setval(clock, 1000000) from private.model where id = %s", [model])
-        if way == "insert":
-            ask(connection, priority=priority)
-        elif way == "retry":
-            put(common, early, "failed")
-            connection.execute("select public.retry(%s)", [early])
-        else:
-            connection.execute(
-                "update public.requests set priority = %s where id = %s", [-priority or 1, early]
-            )
-        row = other.execute(
-            "select max(tag) >= 1000000 - private.head_start() from private.job where model_id = %s", [model]
-        ).fetchone()
-    assert row == (True,)
 
 
 def test_rows_that_are_tried_again_stand_one_step_apart(common: Database) -> None:
