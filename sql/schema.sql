@@ -288,12 +288,18 @@ CREATE FUNCTION gate.retry(request_id uuid) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
+declare
+  me constant uuid := gate.uid();
+  used private.event_cursor;
 begin
   perform private.check_own(request_id);
   perform private.retry(request_id);
-  -- Asked afterwards: the lock on the event cursor comes behind that on the job.
-  perform private.refuse_waiting(a.requests_waiting) from private.event_cursor c cross join private.allowance_of(c.owner) a
-    where c.owner = gate.uid() and c.waiting > a.requests_waiting;
+  -- Asked afterwards: the lock on the event cursor comes behind that on the job, and was taken with it. The model runs once more.
+  select * into strict used from private.event_cursor c
+   where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0);
+  used.waiting := used.waiting - 1;  -- without this one
+  perform private.check_quota(used, private.allowance_of(me), 0);
+  perform private.append_events('request', array[me], array[null::uuid], array[0], array[0::bigint], false);
 end $$;
 
 
@@ -301,7 +307,7 @@ end $$;
 -- Name: FUNCTION retry(request_id uuid); Type: COMMENT; Schema: gate; Owner: -
 --
 
-COMMENT ON FUNCTION gate.retry(request_id uuid) IS 'Queues a failed or cancelled request of the caller again.';
+COMMENT ON FUNCTION gate.retry(request_id uuid) IS 'Queues a failed or cancelled request of the caller again. It counts as a request of today, without bytes.';
 
 
 --
@@ -685,7 +691,7 @@ begin
       format('You have sent the %s requests that you may send in a day. Send more after midnight UTC.', allowed.requests_per_day), tomorrow);
   elsif used.day_bytes + bytes > allowed.bytes_per_day then
     perform private.refuse_quota('daily_bytes_used',
-      format('With this text you would have sent more than the %s bytes that you may send in a day. Send it after midnight UTC.', allowed.bytes_per_day), tomorrow);
+      format('With this request you would have sent more than the %s bytes that you may send in a day. Send it after midnight UTC.', allowed.bytes_per_day), tomorrow);
   end if;
 end $$;
 
@@ -811,16 +817,18 @@ CREATE TABLE private.request (
     body_hash bytea NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     job_id bigint DEFAULT nextval('private.job_id_seq'::regclass) NOT NULL,
+    bytes integer DEFAULT 0 NOT NULL,
     CONSTRAINT request_has_one_source CHECK ((num_nonnulls(text, document_id, url) = 1)),
     CONSTRAINT request_has_one_target CHECK ((num_nonnulls(target_words, target_ratio) <= 1)),
     CONSTRAINT request_idempotency_key_is_short CHECK (((char_length(idempotency_key) >= 1) AND (char_length(idempotency_key) <= 255))),
-    CONSTRAINT request_language_is_a_tag CHECK ((language ~ '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$'::text)),
+    CONSTRAINT request_language_is_a_tag CHECK (((language ~ '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$'::text) AND (char_length(language) <= 35))),
     CONSTRAINT request_style_is_known CHECK ((style = ANY (ARRAY['plain'::text, 'bullets'::text, 'headline'::text]))),
     CONSTRAINT request_target_ratio_is_sane CHECK (((target_ratio > (0)::double precision) AND (target_ratio < (1)::double precision))),
     CONSTRAINT request_target_words_is_sane CHECK (((target_words >= 1) AND (target_words <= 20000))),
     CONSTRAINT request_task_is_known CHECK ((task = ANY (ARRAY['summarize'::text, 'shorten'::text]))),
     CONSTRAINT request_text_is_at_most_1_mib CHECK ((octet_length(text) <= 1048576)),
-    CONSTRAINT request_title_is_short CHECK ((char_length(title) <= 300))
+    CONSTRAINT request_title_is_short CHECK ((char_length(title) <= 300)),
+    CONSTRAINT request_url_is_short CHECK ((char_length(url) <= 2048))
 );
 
 
@@ -836,6 +844,13 @@ COMMENT ON TABLE private.request IS 'What was asked. Never changes, but for its 
 --
 
 COMMENT ON COLUMN private.request.job_id IS 'Its root job, which carries its state. Drawn with the request; the job takes it for its id.';
+
+
+--
+-- Name: COLUMN request.bytes; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.request.bytes IS 'What was sent for it, of all columns and the idempotency key: what the quota counts.';
 
 
 --
@@ -1079,6 +1094,12 @@ declare
   fault text[] := case
     when new.task is null or new.task not in ('summarize', 'shorten') then array['unknown_task',
       'The task must be summarize or shorten.']
+    when char_length(new.url) > 2048 then array['url_too_long',
+      'An address has at most 2048 characters.']
+    when char_length(new.model) > 200 then array['model_too_long',
+      'The name of a model has at most 200 characters. GET /models lists them.']
+    when char_length(new.language) > 35 then array['language_too_long',
+      'A language tag has at most 35 characters: en, de or pt-BR.']
     when num_nonnulls(new.text, new.document_id, new.url) = 0 then array['no_source',
       'Nothing to work on: give the text.']
     when num_nonnulls(new.text, new.document_id, new.url) > 1 then array['several_sources',
@@ -1264,6 +1285,9 @@ declare
   hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
     new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
     new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
+  bytes constant int := coalesce(octet_length(new.text), 0) + coalesce(octet_length(new.title), 0) + coalesce(octet_length(new.url), 0)
+    + coalesce(octet_length(new.style), 0) + coalesce(octet_length(new.language), 0) + coalesce(octet_length(new.model), 0)
+    + coalesce(octet_length(key), 0);
   model private.model;
   allowed private.allowance;
   step bigint;
@@ -1286,11 +1310,11 @@ begin
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
   end if;
-  perform private.check_quota(used, allowed, coalesce(octet_length(new.text), 0));
+  perform private.check_quota(used, allowed, bytes);
   insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
-                               model, idempotency_key, body_hash)
+                               model, idempotency_key, body_hash, bytes)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
-            coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
+            coalesce(new.style, 'plain'), new.language, model.name, key, hash, bytes) returning * into stored;
   insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
     values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
             private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
@@ -1365,11 +1389,11 @@ begin
   if tg_op = 'INSERT' then
     select array_agg(n.owner) filter (where n.kind = 'root') as owners, array_agg(n.request_id) filter (where n.kind = 'root') as refs,
            array_agg((n.state = 'ready')::int) filter (where n.kind = 'root') as waits,
-           array_agg(coalesce(octet_length(r.text), 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
+           array_agg(coalesce(r.bytes, 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
            min(n.id) filter (where not private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code,
                                                                   n.kind, n.priority, n.progress)) as unsound
       into changed
-      from after_rows n left join lateral (select r.text from private.request r where r.id = n.request_id limit 1) r on true;
+      from after_rows n left join lateral (select r.bytes from private.request r where r.id = n.request_id limit 1) r on true;
   else
     -- What a client cannot see is no event: leases, tags, progress of a stream.
     select array_agg(c.owner) filter (where c.seen) as owners, array_agg(c.request_id) filter (where c.seen) as refs,
@@ -2818,7 +2842,7 @@ COMMENT ON COLUMN public.usage.requests_waiting_limit IS 'How many may be queued
 -- Name: COLUMN usage.requests_today; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.usage.requests_today IS 'How many requests you have sent today (UTC).';
+COMMENT ON COLUMN public.usage.requests_today IS 'How many requests you have sent today (UTC), and how often you have had one tried again.';
 
 
 --
@@ -2832,7 +2856,7 @@ COMMENT ON COLUMN public.usage.requests_per_day_limit IS 'How many you may send 
 -- Name: COLUMN usage.bytes_today; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.usage.bytes_today IS 'How many bytes of text you have sent today (UTC).';
+COMMENT ON COLUMN public.usage.bytes_today IS 'How many bytes you have sent today (UTC), of the text and all other columns.';
 
 
 --
@@ -2860,7 +2884,7 @@ COMMENT ON COLUMN public.usage.requests_left IS 'How many more requests you may 
 -- Name: COLUMN usage.bytes_left; Type: COMMENT; Schema: public; Owner: -
 --
 
-COMMENT ON COLUMN public.usage.bytes_left IS 'How many more bytes of text you may send today.';
+COMMENT ON COLUMN public.usage.bytes_left IS 'How many more bytes you may send today.';
 
 
 --

@@ -11,7 +11,7 @@ begin
       format('You have sent the %s requests that you may send in a day. Send more after midnight UTC.', allowed.requests_per_day), tomorrow);
   elsif used.day_bytes + bytes > allowed.bytes_per_day then
     perform private.refuse_quota('daily_bytes_used',
-      format('With this text you would have sent more than the %s bytes that you may send in a day. Send it after midnight UTC.', allowed.bytes_per_day), tomorrow);
+      format('With this request you would have sent more than the %s bytes that you may send in a day. Send it after midnight UTC.', allowed.bytes_per_day), tomorrow);
   end if;
 end $$;
 comment on function private.check_quota(private.event_cursor, private.allowance, bigint) is

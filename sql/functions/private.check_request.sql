@@ -3,6 +3,12 @@ declare
   fault text[] := case
     when new.task is null or new.task not in ('summarize', 'shorten') then array['unknown_task',
       'The task must be summarize or shorten.']
+    when char_length(new.url) > 2048 then array['url_too_long',
+      'An address has at most 2048 characters.']
+    when char_length(new.model) > 200 then array['model_too_long',
+      'The name of a model has at most 200 characters. GET /models lists them.']
+    when char_length(new.language) > 35 then array['language_too_long',
+      'A language tag has at most 35 characters: en, de or pt-BR.']
     when num_nonnulls(new.text, new.document_id, new.url) = 0 then array['no_source',
       'Nothing to work on: give the text.']
     when num_nonnulls(new.text, new.document_id, new.url) > 1 then array['several_sources',

@@ -6,6 +6,9 @@ declare
   hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
     new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
     new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
+  bytes constant int := coalesce(octet_length(new.text), 0) + coalesce(octet_length(new.title), 0) + coalesce(octet_length(new.url), 0)
+    + coalesce(octet_length(new.style), 0) + coalesce(octet_length(new.language), 0) + coalesce(octet_length(new.model), 0)
+    + coalesce(octet_length(key), 0);
   model private.model;
   allowed private.allowance;
   step bigint;
@@ -28,11 +31,11 @@ begin
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
   end if;
-  perform private.check_quota(used, allowed, coalesce(octet_length(new.text), 0));
+  perform private.check_quota(used, allowed, bytes);
   insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
-                               model, idempotency_key, body_hash)
+                               model, idempotency_key, body_hash, bytes)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
-            coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
+            coalesce(new.style, 'plain'), new.language, model.name, key, hash, bytes) returning * into stored;
   insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
     values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
             private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);

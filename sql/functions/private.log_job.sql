@@ -12,11 +12,11 @@ begin
   if tg_op = 'INSERT' then
     select array_agg(n.owner) filter (where n.kind = 'root') as owners, array_agg(n.request_id) filter (where n.kind = 'root') as refs,
            array_agg((n.state = 'ready')::int) filter (where n.kind = 'root') as waits,
-           array_agg(coalesce(octet_length(r.text), 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
+           array_agg(coalesce(r.bytes, 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
            min(n.id) filter (where not private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code,
                                                                   n.kind, n.priority, n.progress)) as unsound
       into changed
-      from after_rows n left join lateral (select r.text from private.request r where r.id = n.request_id limit 1) r on true;
+      from after_rows n left join lateral (select r.bytes from private.request r where r.id = n.request_id limit 1) r on true;
   else
     -- What a client cannot see is no event: leases, tags, progress of a stream.
     select array_agg(c.owner) filter (where c.seen) as owners, array_agg(c.request_id) filter (where c.seen) as refs,

@@ -67,7 +67,7 @@ begin
       format('You have sent the %s requests that you may send in a day. Send more after midnight UTC.', allowed.requests_per_day), tomorrow);
   elsif used.day_bytes + bytes > allowed.bytes_per_day then
     perform private.refuse_quota('daily_bytes_used',
-      format('With this text you would have sent more than the %s bytes that you may send in a day. Send it after midnight UTC.', allowed.bytes_per_day), tomorrow);
+      format('With this request you would have sent more than the %s bytes that you may send in a day. Send it after midnight UTC.', allowed.bytes_per_day), tomorrow);
   end if;
 end $$;
 comment on function private.check_quota(private.event_cursor, private.allowance, bigint) is
@@ -89,13 +89,13 @@ create view public.usage with (security_invoker = true) as
 comment on view public.usage is 'What you have used of your quotas and what is left: one row. Null in a limit, and in what is left of it, is no limit.';
 comment on column public.usage.requests_waiting is 'How many of your requests are queued now, scheduled ones included.';
 comment on column public.usage.requests_waiting_limit is 'How many may be queued at a time.';
-comment on column public.usage.requests_today is 'How many requests you have sent today (UTC).';
+comment on column public.usage.requests_today is 'How many requests you have sent today (UTC), and how often you have had one tried again.';
 comment on column public.usage.requests_per_day_limit is 'How many you may send in a day.';
-comment on column public.usage.bytes_today is 'How many bytes of text you have sent today (UTC).';
+comment on column public.usage.bytes_today is 'How many bytes you have sent today (UTC), of the text and all other columns.';
 comment on column public.usage.bytes_per_day_limit is 'How many you may send in a day.';
 comment on column public.usage.requests_waiting_left is 'How many more may be queued now.';
 comment on column public.usage.requests_left is 'How many more requests you may send today.';
-comment on column public.usage.bytes_left is 'How many more bytes of text you may send today.';
+comment on column public.usage.bytes_left is 'How many more bytes you may send today.';
 comment on column public.usage.day_ends_at is 'When the daily quotas are whole again.';
 grant select on public.usage to pgrest_auth;
 create trigger usage_is_read_only instead of insert or update or delete on public.usage

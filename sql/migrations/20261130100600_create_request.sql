@@ -70,6 +70,7 @@ create table private.request (
   body_hash bytea not null,
   created_at timestamptz not null default now(),
   job_id bigint not null default nextval('private.job_id_seq'),
+  bytes int not null default 0,
   constraint request_task_is_known check (task in ('summarize', 'shorten')),
   constraint request_has_one_source check (num_nonnulls(text, document_id, url) = 1),
   constraint request_text_is_at_most_1_mib check (octet_length(text) <= 1048576),
@@ -77,13 +78,15 @@ create table private.request (
   constraint request_target_words_is_sane check (target_words between 1 and 20000),
   constraint request_target_ratio_is_sane check (target_ratio > 0 and target_ratio < 1),
   constraint request_style_is_known check (style in ('plain', 'bullets', 'headline')),
-  constraint request_language_is_a_tag check (language ~ '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$'),
+  constraint request_url_is_short check (char_length(url) <= 2048),
+  constraint request_language_is_a_tag check (language ~ '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$' and char_length(language) <= 35),
   constraint request_title_is_short check (char_length(title) <= 300),
   constraint request_idempotency_key_is_short check (char_length(idempotency_key) between 1 and 255),
   constraint request_key_is_unique_to_its_owner unique (owner, idempotency_key)
 );
 create index request_owner_created_at_idx on private.request (owner, created_at desc);  -- a person's list, newest first
 comment on table private.request is 'What was asked. Never changes, but for its title.';
+comment on column private.request.bytes is 'What was sent for it, of all columns and the idempotency key: what the quota counts.';
 comment on column private.request.job_id is 'Its root job, which carries its state. Drawn with the request; the job takes it for its id.';
 alter table private.request enable row level security;
 grant select (id, owner, title, task, text, document_id, url, target_words, target_ratio, style, language, model, created_at, job_id)
@@ -300,11 +303,11 @@ begin
   if tg_op = 'INSERT' then
     select array_agg(n.owner) filter (where n.kind = 'root') as owners, array_agg(n.request_id) filter (where n.kind = 'root') as refs,
            array_agg((n.state = 'ready')::int) filter (where n.kind = 'root') as waits,
-           array_agg(coalesce(octet_length(r.text), 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
+           array_agg(coalesce(r.bytes, 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
            min(n.id) filter (where not private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code,
                                                                   n.kind, n.priority, n.progress)) as unsound
       into changed
-      from after_rows n left join lateral (select r.text from private.request r where r.id = n.request_id limit 1) r on true;
+      from after_rows n left join lateral (select r.bytes from private.request r where r.id = n.request_id limit 1) r on true;
   else
     -- What a client cannot see is no event: leases, tags, progress of a stream.
     select array_agg(c.owner) filter (where c.seen) as owners, array_agg(c.request_id) filter (where c.seen) as refs,

@@ -64,6 +64,12 @@ declare
   fault text[] := case
     when new.task is null or new.task not in ('summarize', 'shorten') then array['unknown_task',
       'The task must be summarize or shorten.']
+    when char_length(new.url) > 2048 then array['url_too_long',
+      'An address has at most 2048 characters.']
+    when char_length(new.model) > 200 then array['model_too_long',
+      'The name of a model has at most 200 characters. GET /models lists them.']
+    when char_length(new.language) > 35 then array['language_too_long',
+      'A language tag has at most 35 characters: en, de or pt-BR.']
     when num_nonnulls(new.text, new.document_id, new.url) = 0 then array['no_source',
       'Nothing to work on: give the text.']
     when num_nonnulls(new.text, new.document_id, new.url) > 1 then array['several_sources',
@@ -172,6 +178,9 @@ declare
   hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
     new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
     new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
+  bytes constant int := coalesce(octet_length(new.text), 0) + coalesce(octet_length(new.title), 0) + coalesce(octet_length(new.url), 0)
+    + coalesce(octet_length(new.style), 0) + coalesce(octet_length(new.language), 0) + coalesce(octet_length(new.model), 0)
+    + coalesce(octet_length(key), 0);
   model private.model;
   allowed private.allowance;
   step bigint;
@@ -194,11 +203,11 @@ begin
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
   end if;
-  perform private.check_quota(used, allowed, coalesce(octet_length(new.text), 0));
+  perform private.check_quota(used, allowed, bytes);
   insert into private.request (owner, title, task, text, document_id, url, target_words, target_ratio, style, language,
-                               model, idempotency_key, body_hash)
+                               model, idempotency_key, body_hash, bytes)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
-            coalesce(new.style, 'plain'), new.language, model.name, key, hash) returning * into stored;
+            coalesce(new.style, 'plain'), new.language, model.name, key, hash, bytes) returning * into stored;
   insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
     values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
             private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
@@ -354,14 +363,20 @@ alter function private.retry(uuid) owner to precis_definer;
 
 -- functions/gate.retry.sql
 create or replace function gate.retry(request_id uuid) returns void language plpgsql security definer set search_path = '' as $$
+declare
+  me constant uuid := gate.uid();
+  used private.event_cursor;
 begin
   perform private.check_own(request_id);
   perform private.retry(request_id);
-  -- Asked afterwards: the lock on the event cursor comes behind that on the job.
-  perform private.refuse_waiting(a.requests_waiting) from private.event_cursor c cross join private.allowance_of(c.owner) a
-    where c.owner = gate.uid() and c.waiting > a.requests_waiting;
+  -- Asked afterwards: the lock on the event cursor comes behind that on the job, and was taken with it. The model runs once more.
+  select * into strict used from private.event_cursor c
+   where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0);
+  used.waiting := used.waiting - 1;  -- without this one
+  perform private.check_quota(used, private.allowance_of(me), 0);
+  perform private.append_events('request', array[me], array[null::uuid], array[0], array[0::bigint], false);
 end $$;
-comment on function gate.retry(uuid) is 'Queues a failed or cancelled request of the caller again.';
+comment on function gate.retry(uuid) is 'Queues a failed or cancelled request of the caller again. It counts as a request of today, without bytes.';
 alter function gate.retry(uuid) owner to precis_definer;
 grant execute on function gate.retry(uuid) to pgrest_auth;
 

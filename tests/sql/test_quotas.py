@@ -201,13 +201,14 @@ def with_key(person: Connection, key: str) -> UUID:
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_replay_is_answered_although_the_quota_is_used_up(limit: str, common: Database) -> None:
     most, code = LIMITS[limit]
+    most += len("one") * (limit == "bytes_per_day")
     with somebody(common, **{limit: most}) as (owner, person):
         first = with_key(person, "one")
         ask(person)
         with refused(code):
             with_key(person, "two")
         assert with_key(person, "one") == first
-        assert counted(common, owner) == (2, 2, 2 * len(TEXT))
+        assert counted(common, owner) == (2, 2, 2 * len(TEXT) + len("one"))
 
 
 def test_the_same_key_twice_at_one_moment_takes_the_last_place_once(common: Database) -> None:
@@ -302,6 +303,37 @@ def test_a_retry_waits_as_well_and_is_refused_when_too_many_do(state: str, commo
         person.execute("delete from public.requests where state = 'queued'")
         person.execute("select public.retry(%s)", [request])
         assert counted(common, owner)[0] == 1
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+def test_a_retry_is_a_request_of_today_without_bytes(state: str, common: Database) -> None:
+    with somebody(common, requests_per_day=3, bytes_per_day=len(TEXT)) as (owner, person):
+        request = ask(person)
+        for used in (2, 3):
+            put(common, request, state)
+            person.execute("select public.retry(%s)", [request])
+            assert counted(common, owner) == (1, used, len(TEXT))
+        assert usage(person, "requests_today", "requests_left") == (3, 0)
+        put(common, request, state)
+        with refused("daily_requests_used"):
+            person.execute("select public.retry(%s)", [request])
+        assert counted(common, owner) == (0, 3, len(TEXT))
+
+
+def test_what_an_operator_tries_again_counts_nothing(common: Database) -> None:
+    with somebody(common, requests_per_day=1) as (owner, person), common.connect() as operator:
+        request = ask(person)
+        put(common, request, "failed")
+        operator.execute("select private.retry(%s)", [request])
+        assert counted(common, owner) == (1, 1, len(TEXT))
+
+
+def test_the_bytes_of_every_column_count(common: Database) -> None:
+    columns = {"title": "Ö", "language": "pt-BR", "style": "bullets"}
+    with somebody(common) as (owner, person):
+        ask(person, **columns)
+        with_key(person, "key-9")
+        assert counted(common, owner)[2] == 2 * len(TEXT) + 2 + 5 + 7 + 5
 
 
 def test_usage_shows_what_is_used_and_what_is_left(common: Database) -> None:
