@@ -29,7 +29,7 @@ grant event_reader to listener_events;
 grant precis_definer to precis_owner;
 
 -- A request that takes longer than this is a mistake, not patience (postgrest needs db-config = true to apply them).
-alter role pgrest_anon   set statement_timeout = '3s';
+alter role pgrest_anon   set statement_timeout = '500ms';
 alter role pgrest_auth   set statement_timeout = '8s';
 alter role authenticator set statement_timeout = '8s';
 alter role authenticator set lock_timeout = '2s';

@@ -70,8 +70,9 @@ CREATE TABLE private.allowance (
     requests_per_day integer,
     bytes_per_day bigint,
     requests_waiting integer,
+    changes_per_minute integer,
     weight real DEFAULT 1 NOT NULL,
-    CONSTRAINT allowance_is_not_negative CHECK ((LEAST((requests_per_day)::bigint, bytes_per_day, (requests_waiting)::bigint) >= 0)),
+    CONSTRAINT allowance_is_not_negative CHECK ((LEAST((requests_per_day)::bigint, bytes_per_day, (requests_waiting)::bigint, (changes_per_minute)::bigint) >= 0)),
     CONSTRAINT allowance_weight_is_sane CHECK (((weight >= (0.01)::real) AND (weight <= (100)::real)))
 );
 
@@ -81,6 +82,13 @@ CREATE TABLE private.allowance (
 --
 
 COMMENT ON TABLE private.allowance IS 'Quotas and weight of an account; a null quota is no limit. The row without an owner holds for every account that has none of its own. An operator''s to change.';
+
+
+--
+-- Name: COLUMN allowance.changes_per_minute; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.allowance.changes_per_minute IS 'How many requests may be changed, cancelled, tried again or deleted in a minute, all at once or one by one; a call of clear is one.';
 
 
 --
@@ -116,8 +124,14 @@ CREATE FUNCTION gate.cancel(request_id uuid) RETURNS void
     SET search_path TO ''
     AS $$
 begin
+  perform gate.check_statement();
   perform private.check_own(request_id);
-  perform private.cancel(request_id);
+  begin
+    perform private.cancel(request_id);
+    perform private.charge_changes(private.lock_cursor(gate.uid()), 1);
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
 end $$;
 
 
@@ -126,6 +140,117 @@ end $$;
 --
 
 COMMENT ON FUNCTION gate.cancel(request_id uuid) IS 'Ends a queued or running request of the caller, with all its jobs.';
+
+
+--
+-- Name: check_http(text, text); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.check_http(method text, path text) RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  most_bytes constant int := 8 * 1024 * 1024;
+begin
+  if gate.claims() ->> 'role' is distinct from 'pgrest_auth' then
+    if path = '/models' then return; end if;  -- all that they may read
+    if exists (select from pg_catalog.pg_class c where c.relnamespace = 'public'::regnamespace and '/' || c.relname = path
+                  and c.relkind = 'v' and not has_table_privilege('pgrest_anon', c.oid, 'select'))
+       or exists (select from pg_catalog.pg_proc p where p.pronamespace = 'public'::regnamespace and '/rpc/' || p.proname = path
+                     and not has_function_privilege('pgrest_anon', p.oid, 'execute')) then
+      perform gate.refuse(401, 'token_missing', 'This needs a signed-in person: send an access token in the header Authorization.',
+                          'POST /auth/login answers a token; the header is "Authorization: Bearer" and the token.',
+                          '{"WWW-Authenticate": "Bearer"}');
+    end if;
+  elsif method in ('GET', 'HEAD') then
+    -- A change may wait for a lock. Who reads waits for none, and holds one of everybody's few connections.
+    perform set_config('statement_timeout', '3s', true);
+  end if;
+  if method in ('GET', 'HEAD') then return; end if;
+  if gate.header('Transfer-Encoding') ilike '%chunked%' then
+    perform gate.refuse(411, 'length_required', 'Send the body in one piece, with a Content-Length.');
+  elsif gate.header('Content-Length')::numeric > most_bytes then
+    perform gate.refuse(413, 'body_too_large', 'The body is larger than 8 MiB. Send the requests in several parts.');
+  elsif gate.header('Prefer') ~* 'resolution\s*=' then
+    perform gate.refuse(400, 'upsert_not_offered', 'A request cannot be merged into another or passed over for one: leave out resolution= and on_conflict=.',
+                        'An Idempotency-Key makes sending the same request twice safe; PATCH changes one that is there.');
+  end if;
+end $$;
+
+
+--
+-- Name: FUNCTION check_http(method text, path text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.check_http(method text, path text) IS 'Refuses what is wrong with an HTTP request as a whole, before a statement is made of it, and lets a read take three seconds.';
+
+
+--
+-- Name: check_statement(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.check_statement() RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  asked text := current_query();
+begin
+  if coalesce(current_setting('request.method', true), '') = '' then return; end if;  -- nobody at PostgREST
+  if length(asked) - length(replace(asked, '"', '')) > 800 then
+    perform gate.refuse(400, 'question_too_large', 'This names too many columns and conditions. Ask for at most 90 at once.',
+                        'A list of values needs one condition: id=in.(...).');
+  end if;
+  if strpos(asked, 'EXPLAIN') + strpos(asked, 'CAST') + strpos(asked, 'pgrst_source_count') = 0 then return; end if;
+  -- What PostgREST made of the question, without the names and words in it, which are the client's.
+  asked := regexp_replace(asked, '"[^"]*"|''[^'']*''', '', 'g');
+  if asked ~ '^\s*EXPLAIN' or asked ~ 'pgrst_source_count AS \(SELECT 1 FROM .* LIMIT \d' then
+    perform gate.refuse(400, 'count_not_offered',
+      'count=planned and count=estimated are guesses from everybody''s rows. Ask for count=exact.');
+  end if;
+  if regexp_count(asked, '\mCAST\s*\(') > regexp_count(asked, '\mCAST\s*\([^()]* AS (text|varchar|character varying)\s*\)') then
+    perform gate.refuse(400, 'cast_not_offered', 'A column can be cast to text and to nothing else.');
+  end if;
+end $$;
+
+
+--
+-- Name: FUNCTION check_statement(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.check_statement() IS 'Refuses what a client may not ask PostgREST for: estimates that tell of others'' rows, casts that make much of little (a numeric of eight bytes is 131,072 digits), columns without number.';
+
+
+--
+-- Name: check_token(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.check_token() RETURNS void
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  claims jsonb := gate.claims();
+  fault text;
+begin
+  if claims ->> 'role' is distinct from 'pgrest_auth' then return; end if;
+  fault := gate.token_fault(claims);
+  if fault is null then return; end if;
+  perform gate.refuse(401,
+    case fault when 'expired' then 'token_expired' when 'ended' then 'session_ended' else 'token_invalid' end,
+    case fault when 'expired' then 'The access token has expired. Refresh it and try again.'
+               when 'ended' then 'This session has ended. Sign in again.'
+               else format('The access token has no acceptable %s. Sign in again.', fault) end,
+    headers => jsonb_build_object('WWW-Authenticate', 'Bearer error="invalid_token"'));
+end $$;
+
+
+--
+-- Name: FUNCTION check_token(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.check_token() IS 'Refuses a token that PostgREST lets pass.';
 
 
 --
@@ -146,6 +271,48 @@ COMMENT ON FUNCTION gate.claims() IS 'The claims of the verified token, null wit
 
 
 --
+-- Name: clear(text); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.clear(state text) RETURNS json
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  of_jobs constant text[] := case state when 'queued' then '{ready}' when 'running' then '{running,waiting}'
+                               when 'done' then '{done}' when 'failed' then '{failed}' when 'cancelled' then '{cancelled}' end;
+  requests uuid[];
+  cleared int := 0;
+  until timestamptz;
+begin
+  perform gate.check_statement();
+  if of_jobs is null then
+    perform gate.refuse(422, 'unknown_state', 'Say which requests: the state must be queued, running, done, failed or cancelled.');
+  end if;
+  requests := array(select r.id from private.request r join private.job j on j.id = r.job_id
+                     where r.owner = gate.uid() and j.state = any (of_jobs) order by r.created_at desc limit 10000);
+  begin
+    perform private.charge_changes(private.lock_cursor(gate.uid()), 1);
+    until := clock_timestamp() + interval '40 ms';
+    for i in 0 .. (cardinality(requests) - 1) / 50 loop
+      cleared := cleared + private.clear_own(requests[i * 50 + 1 : i * 50 + 50], of_jobs);
+      exit when clock_timestamp() > until;
+    end loop;
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+  return json_build_object('cleared', cleared, 'left', cardinality(requests) - cleared);
+end $$;
+
+
+--
+-- Name: FUNCTION clear(state text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.clear(state text) IS 'As many of the caller''s requests in a state as 40 ms are enough for, so that what waits for their locks need not wait long; how many, and how many are left, of 10,000 at most.';
+
+
+--
 -- Name: header(text); Type: FUNCTION; Schema: gate; Owner: -
 --
 
@@ -160,6 +327,143 @@ CREATE FUNCTION gate.header(name text) RETURNS text
 --
 
 COMMENT ON FUNCTION gate.header(name text) IS 'A header of the HTTP request, null if it was not sent.';
+
+
+--
+-- Name: is_affordable(integer, text); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.is_affordable(bytes integer, name text) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER COST 1000
+    SET search_path TO ''
+    AS $$
+declare
+  most constant int := 6500000;
+  column_name constant text := format('."%s"', name);
+  asked text := current_query();
+  times int := 1;
+  sum bigint;
+begin
+  -- A view is asked anew for each naming of its column. A row that a change or a function answers with is made once, and
+  -- named as often as the statement does so from there on; or never, where no row is to be answered.
+  if current_setting('request.method', true) not in ('GET', 'HEAD') then
+    if current_setting('request.path', true) not like '/rpc/%' then asked := substr(asked, strpos(asked, 'RETURNING ')); end if;
+    asked := replace(asked, '.*', column_name);
+    times := (length(asked) - length(replace(asked, column_name, ''))) / length(column_name);
+    if times = 0 then return true; end if;
+    times := greatest(times - 1, 1);
+  end if;
+  sum := coalesce(nullif(current_setting('precis.answer_bytes', true), ''), '0')::bigint + bytes::bigint * times;
+  if sum > most then
+    perform gate.refuse(400, 'answer_too_large',
+      'The texts that this reads come to more than 6.5 MB. Leave out text and result with select=, or ask for fewer rows with limit=.');
+  end if;
+  -- A search in a long text is work that no row interrupts.
+  if sum > 262144 and strpos(current_query(), ' WHERE ') > 0 and strpos(substr(current_query(), strpos(current_query(), ' WHERE ')), column_name) > 0 then
+    perform gate.is_let_work(null);
+  end if;
+  perform set_config('precis.answer_bytes', sum::text, true);
+  return true;
+end $$;
+
+
+--
+-- Name: FUNCTION is_affordable(bytes integer, name text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.is_affordable(bytes integer, name text) IS 'Adds to what the answer to this HTTP request holds, and refuses it where that is too much: memory of PostgREST and Postgres is everybody''s.';
+
+
+--
+-- Name: is_fair(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.is_fair() RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  -- Immutable, so that the planner asks once, of whatever statement it plans, EXPLAIN among them, and no row does.
+  perform gate.check_statement();
+  return true;
+end $$;
+
+
+--
+-- Name: FUNCTION is_fair(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.is_fair() IS 'True in every view that clients read, or the statement is refused while it is planned.';
+
+
+--
+-- Name: is_let_work(uuid); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.is_let_work(of_row uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER COST 1
+    SET search_path TO ''
+    AS $$
+declare
+  is_read constant boolean := coalesce(current_setting('request.method', true) in ('GET', 'HEAD'), false);
+  at_once constant int := 3;  -- of the ten connections that PostgREST has for everybody
+begin
+  if coalesce(current_setting('request.method', true), '') = '' then return true; end if;
+  -- Shortly before statement_timeout would say so in words of its own.
+  if clock_timestamp() > statement_timestamp() + (case when is_read then interval '2.5 s' else interval '7 s' end) then
+    perform gate.refuse(400, 'question_too_costly',
+      'This takes longer than a request may. Name fewer rows first, by created_at for instance, and give fewer patterns.');
+  end if;
+  if current_setting('precis.is_let_work', true) = 'yes' then return true; end if;
+  for i in 1 .. at_once loop
+    if pg_try_advisory_xact_lock(hashtext('precis.is_let_work'), hashtext(format('%s %s', gate.uid(), i))) then
+      perform set_config('precis.is_let_work', 'yes', true);
+      return true;
+    end if;
+  end loop;
+  perform gate.refuse(429, 'too_many_at_once',
+    format('%s requests of yours are at work on much already. Send this again when one of them is answered.', at_once),
+    headers => '{"Retry-After": "1"}');
+end $$;
+
+
+--
+-- Name: FUNCTION is_let_work(of_row uuid); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.is_let_work(of_row uuid) IS 'Asked by a statement that reads for long or reads much, for the row it is at: true for a few of an account at once, the others are refused. Short ones never get here.';
+
+
+--
+-- Name: metered(jsonb, text); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.metered(value jsonb, name text) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN ((value IS NULL) OR (COALESCE(current_setting('request.method'::text, true), ''::text) = ''::text) OR gate.is_affordable(octet_length((value)::text), name)) THEN value ELSE NULL::jsonb END;
+
+
+--
+-- Name: FUNCTION metered(value jsonb, name text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.metered(value jsonb, name text) IS 'The same for JSON.';
+
+
+--
+-- Name: metered(text, text); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.metered(value text, name text) RETURNS text
+    LANGUAGE sql STABLE
+    RETURN CASE WHEN ((value IS NULL) OR (COALESCE(current_setting('request.method'::text, true), ''::text) = ''::text) OR gate.is_affordable(octet_length((to_json(value))::text), name)) THEN value ELSE NULL::text END;
+
+
+--
+-- Name: FUNCTION metered(value text, name text); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.metered(value text, name text) IS 'A column of a view whose size is a client''s or a model''s to choose, with the name it has there: what PostgREST reads of it is counted.';
 
 
 --
@@ -194,22 +498,23 @@ COMMENT ON FUNCTION gate.pre_config() IS 'PostgREST''s db-pre-config: hands it t
 --
 
 CREATE FUNCTION gate.pre_request() RETURNS void
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  claims jsonb := gate.claims();
-  fault text;
 begin
-  if claims ->> 'role' is distinct from 'pgrest_auth' then return; end if;
-  fault := gate.token_fault(claims);
-  if fault is null then return; end if;
-  perform gate.refuse(401,
-    case fault when 'expired' then 'token_expired' when 'ended' then 'session_ended' else 'token_invalid' end,
-    case fault when 'expired' then 'The access token has expired. Refresh it and try again.'
-               when 'ended' then 'This session has ended. Sign in again.'
-               else format('The access token has no acceptable %s. Sign in again.', fault) end,
-    headers => jsonb_build_object('WWW-Authenticate', 'Bearer error="invalid_token"'));
+  if coalesce(current_setting('request.method', true), '') = '' then  -- an event stream's read: it has its own way to try again
+    perform gate.check_token();
+    return;
+  end if;
+  begin
+    -- Whoever is to wait for these waits here, where it can be told; the statement to come finds them taken.
+    lock table private.request, private.job, private.result, private.attempt, private.partial, private.event_cursor,
+               private.allowance, private.model, private.host_model in access share mode;
+    perform gate.check_token();
+    perform gate.check_http(current_setting('request.method'), current_setting('request.path'));
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
 end $$;
 
 
@@ -217,7 +522,7 @@ end $$;
 -- Name: FUNCTION pre_request(); Type: COMMENT; Schema: gate; Owner: -
 --
 
-COMMENT ON FUNCTION gate.pre_request() IS 'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass.';
+COMMENT ON FUNCTION gate.pre_request() IS 'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass, and requests that would cost too much.';
 
 
 --
@@ -262,6 +567,28 @@ COMMENT ON FUNCTION gate.refuse(status integer, code text, message text, hint te
 
 
 --
+-- Name: refuse_busy(); Type: FUNCTION; Schema: gate; Owner: -
+--
+
+CREATE FUNCTION gate.refuse_busy() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Not 503: PostgREST takes that for a lost database, reconnects, and adds a Retry-After of its own.
+  perform gate.refuse(409, 'busy', 'Something else holds what this needs. Nothing was changed; try again in a moment.',
+                      headers => '{"Retry-After": "1"}');
+end $$;
+
+
+--
+-- Name: FUNCTION refuse_busy(); Type: COMMENT; Schema: gate; Owner: -
+--
+
+COMMENT ON FUNCTION gate.refuse_busy() IS 'What whoever waited too long for a lock is told, instead of 55P03, 40P01 or 57014.';
+
+
+--
 -- Name: request_state(text); Type: FUNCTION; Schema: gate; Owner: -
 --
 
@@ -292,11 +619,16 @@ declare
   me constant uuid := gate.uid();
   used private.event_cursor;
 begin
+  perform gate.check_statement();
   perform private.check_own(request_id);
-  perform private.retry(request_id);
-  -- Asked afterwards: the lock on the event cursor comes behind that on the job, and was taken with it. The model runs once more.
-  select * into strict used from private.event_cursor c
-   where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0);
+  begin
+    perform private.retry(request_id);
+    used := private.lock_cursor(me);
+    perform private.charge_changes(used, 1);
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+  -- Asked afterwards: the lock on the event cursor comes behind that on the job. The model runs once more.
   used.waiting := used.waiting - 1;  -- without this one
   perform private.check_quota(used, private.allowance_of(me), 0);
   perform private.append_events('request', array[me], array[null::uuid], array[0], array[0::bigint], false);
@@ -507,6 +839,40 @@ COMMENT ON FUNCTION private.append_events(event_kind text, owners uuid[], refs u
 
 
 --
+-- Name: apply_changes(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.apply_changes() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+declare
+  changes constant jsonb[] := array(select line::jsonb from string_to_table(rtrim(current_setting('precis.changes', true), chr(10)), chr(10)) line);
+begin
+  perform set_config('precis.changes', '', true);
+  if cardinality(changes) = 0 then return null; end if;
+  begin
+    perform private.lock_own(array(select (c ->> 'id')::uuid from unnest(changes) c), cardinality(changes));
+    if tg_op = 'DELETE' then
+      perform private.delete_own(array(select (c ->> 'id')::uuid from unnest(changes) c));
+    else
+      perform private.change_own(c) from unnest(changes) c;
+    end if;
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION apply_changes(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.apply_changes() IS 'Does what the rows of a client''s PATCH or DELETE have noted.';
+
+
+--
 -- Name: begin_incarnation(); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -605,24 +971,41 @@ COMMENT ON FUNCTION private.chain_missed(owner uuid, model_id integer, lowest bi
 
 
 --
--- Name: check_own(uuid); Type: FUNCTION; Schema: private; Owner: -
+-- Name: change_own(jsonb); Type: FUNCTION; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.check_own(request_id uuid) RETURNS void
-    LANGUAGE plpgsql STABLE
+CREATE FUNCTION private.change_own(change jsonb) RETURNS void
+    LANGUAGE plpgsql
     SET search_path TO ''
     AS $$
+declare
+  job private.job;
 begin
-  perform from private.request r where r.id = request_id and r.owner = gate.uid();
-  if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
+  select j.* into job from private.request r join private.job j on j.id = r.job_id
+   where r.id = (change ->> 'id')::uuid and r.owner = gate.uid();
+  if not found then return; end if;  -- gone since the statement saw it
+  if change ? 'priority' then
+    if job.state <> 'ready' then
+      perform gate.refuse(409, 'not_queued', 'Only a queued request can get another priority or time.');
+    end if;
+    job.priority := (change ->> 'priority')::smallint;
+    if change ? 'run_at' then job.run_at := (change ->> 'run_at')::timestamptz; end if;
+    if job.run_at <= now() then job.run_at := null; end if;
+    -- What waited in its owner's turn keeps it, whatever its priority is now.
+    update private.job j set priority = job.priority, run_at = job.run_at, updated_at = now(),
+           tag = case when job.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
+     where j.id = job.id;
+    if job.run_at is null then perform private.ring(); end if;
+  end if;
+  if change ? 'title' then update private.request r set title = change ->> 'title' where r.id = (change ->> 'id')::uuid; end if;
 end $$;
 
 
 --
--- Name: FUNCTION check_own(request_id uuid); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION change_own(change jsonb); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.check_own(request_id uuid) IS 'Refuses somebody else''s request as if it were not there.';
+COMMENT ON FUNCTION private.change_own(change jsonb) IS 'Gives a request of the caller the title, priority or time noted. Needs the locks of private.lock_own.';
 
 
 --
@@ -638,6 +1021,7 @@ CREATE TABLE private.event_cursor (
     day date DEFAULT '-infinity'::date NOT NULL,
     day_requests integer DEFAULT 0 NOT NULL,
     day_bytes bigint DEFAULT 0 NOT NULL,
+    changes_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     block bigint GENERATED ALWAYS AS ((n >> 4)) STORED NOT NULL
 )
 WITH (fillfactor='50');
@@ -665,10 +1049,93 @@ COMMENT ON COLUMN private.event_cursor.day IS 'The day (UTC) that day_requests a
 
 
 --
+-- Name: COLUMN event_cursor.changes_until; Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON COLUMN private.event_cursor.changes_until IS 'Until when the changes made so far would have taken at the rate that the account is allowed. A minute ahead is as far as it may get.';
+
+
+--
 -- Name: COLUMN event_cursor.block; Type: COMMENT; Schema: private; Owner: -
 --
 
 COMMENT ON COLUMN private.event_cursor.block IS 'Which block of 16 numbers n lies in. An owner''s old versions lie in earlier ones: the block of their last event is where to look.';
+
+
+--
+-- Name: charge_changes(private.event_cursor, integer); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.charge_changes(used private.event_cursor, changes integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  until constant timestamptz := private.check_rate(used, changes);
+begin
+  update private.event_cursor c set changes_until = until where c.owner = used.owner and c.block >= used.block and until is not null;
+end $$;
+
+
+--
+-- Name: FUNCTION charge_changes(used private.event_cursor, changes integer); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.charge_changes(used private.event_cursor, changes integer) IS 'Counts changes of an account, or refuses them. Takes the owner''s event cursor as it is while locked.';
+
+
+--
+-- Name: check_change(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.check_change() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  if coalesce(current_setting('request.method', true), '') = '' then return null; end if;  -- nobody at PostgREST
+  perform gate.check_statement();
+  if tg_op <> 'INSERT' and strpos(current_query(), ' WHERE ') = 0 then
+    perform gate.refuse(400, 'no_filter', format('Without a filter this would %s all your requests: name the rows, as in ?id=eq.<id>.',
+                        case tg_op when 'DELETE' then 'delete' else 'change' end),
+                        'POST /rpc/clear {"state": "done"} deletes all that are done, and so on for each state.');
+  end if;
+  if tg_op <> 'INSERT' then
+    perform private.check_rate(c) from private.event_cursor c where c.owner = gate.uid();
+  end if;
+  perform set_config('precis.shows_rows', case when strpos(current_query(), 'RETURNING 1)') = 0 then 'yes' end, true);
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION check_change(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.check_change() IS 'Refuses a statement of a client before it touches a row: one that no view has looked at, and one that names no rows. Notes whether the rows are to be answered.';
+
+
+--
+-- Name: check_own(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.check_own(request_id uuid) RETURNS void
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+begin
+  perform from private.request r where r.id = request_id and r.owner = gate.uid();
+  if not found then perform gate.refuse(404, 'request_not_found', 'You have no request with this id.'); end if;
+end $$;
+
+
+--
+-- Name: FUNCTION check_own(request_id uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.check_own(request_id uuid) IS 'Refuses somebody else''s request as if it were not there.';
 
 
 --
@@ -701,6 +1168,36 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.check_quota(used private.event_cursor, allowed private.allowance, bytes bigint) IS 'Refuses one more request with so many bytes if a quota that its owner is allowed is used up. Takes the owner''s event cursor as it is while locked: no two inserts get the last place.';
+
+
+--
+-- Name: check_rate(private.event_cursor, integer); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.check_rate(used private.event_cursor, changes integer DEFAULT 1) RETURNS timestamp with time zone
+    LANGUAGE plpgsql STABLE
+    SET search_path TO ''
+    AS $$
+declare
+  allowed constant int := (private.allowance_of(used.owner)).changes_per_minute;
+  each constant interval := make_interval(secs => 60.0 / greatest(allowed, 1));
+  -- No statement is refused for its size alone: private.count_rows bounds that.
+  until constant timestamptz := greatest(used.changes_until, clock_timestamp()) + least(changes, greatest(allowed, 1)) * each;
+  late constant int := ceil(extract(epoch from until - clock_timestamp()) - 60);
+begin
+  if late > 0 or allowed = 0 then
+    perform private.refuse_quota('too_many_changes',
+      format('These are more than the %s changes of requests that you may make in a minute. Go on a little later.', allowed), greatest(late, 1));
+  end if;
+  return case when allowed is not null then until end;
+end $$;
+
+
+--
+-- Name: FUNCTION check_rate(used private.event_cursor, changes integer); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.check_rate(used private.event_cursor, changes integer) IS 'Refuses so many changes if they do not fit into a bucket that holds those of a minute. Until when it would be that much emptier; null without a limit.';
 
 
 --
@@ -881,11 +1378,11 @@ COMMENT ON TABLE private.result IS 'What came out, by the one claim that was acc
 
 CREATE VIEW public.requests WITH (security_invoker='true') AS
  SELECT r.id,
-    r.title,
+    gate.metered(r.title, 'title'::text) AS title,
     r.task,
-    r.text,
+    gate.metered(r.text, 'text'::text) AS text,
     r.document_id,
-    r.url,
+    gate.metered(r.url, 'url'::text) AS url,
     r.target_words,
     r.target_ratio,
     r.style,
@@ -895,15 +1392,15 @@ CREATE VIEW public.requests WITH (security_invoker='true') AS
     j.run_at,
     gate.request_state(j.state) AS state,
     j.progress,
-    s.body AS result,
-    s.checks,
-    s.engine,
+    gate.metered(s.body, 'result'::text) AS result,
+    gate.metered(s.checks, 'checks'::text) AS checks,
+    gate.metered(s.engine, 'engine'::text) AS engine,
         CASE
             WHEN (j.state = 'failed'::text) THEN j.error_code
             ELSE NULL::text
         END AS error_code,
         CASE
-            WHEN (j.state = 'failed'::text) THEN j.error_message
+            WHEN (j.state = 'failed'::text) THEN gate.metered(j.error_message, 'error_message'::text)
             ELSE NULL::text
         END AS error_message,
     r.created_at,
@@ -911,7 +1408,16 @@ CREATE VIEW public.requests WITH (security_invoker='true') AS
     j.finished_at
    FROM ((private.request r
      JOIN private.job j ON ((j.id = r.job_id)))
-     LEFT JOIN private.result s ON ((s.request_id = r.id)));
+     LEFT JOIN private.result s ON ((s.request_id = r.id)))
+  WHERE (gate.is_fair() AND
+        CASE
+            WHEN (clock_timestamp() > (statement_timestamp() + '00:00:00.1'::interval)) THEN gate.is_let_work(r.id)
+            ELSE true
+        END AND
+        CASE
+            WHEN (clock_timestamp() > (statement_timestamp() + '00:00:00.1'::interval)) THEN gate.is_let_work(j.request_id)
+            ELSE true
+        END);
 
 
 --
@@ -1142,6 +1648,99 @@ COMMENT ON FUNCTION private.check_request(new public.requests) IS 'Refuses a req
 
 
 --
+-- Name: clear_own(uuid[], text[]); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.clear_own(requests uuid[], job_states text[]) RETURNS integer
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- The event cursor is locked already: whatever job somebody else holds is passed by, and is for the next call.
+  requests := array(select j.request_id from private.request r join private.job j on j.id = r.job_id
+                     where r.id = any (requests) and j.state = any (job_states) for no key update of j skip locked);
+  if not job_states && '{ready,running}' then
+    perform private.delete_own(requests);
+  else
+    perform private.tell('precis_control', r::text) from unnest(requests) r
+      where exists (select from private.job j where j.id = any (private.jobs_of(r)) and j.state = 'running');
+    update private.job j set state = 'cancelled', worker_id = null, deadline_at = null, updated_at = now(), finished_at = now()
+     where j.id = any (array(select unnest(private.jobs_of(r)) from unnest(requests) r)) and j.state in ('ready', 'running', 'waiting');
+    delete from private.partial p where p.request_id = any (requests);
+  end if;
+  return cardinality(requests);
+end $$;
+
+
+--
+-- Name: FUNCTION clear_own(requests uuid[], job_states text[]); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.clear_own(requests uuid[], job_states text[]) IS 'Cancels those of the caller''s requests that are queued or running, deletes those that have ended; how many were in these states and not locked.';
+
+
+--
+-- Name: count_rows(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.count_rows() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+declare
+  rows constant int := coalesce(nullif(current_setting('precis.rows', true), ''), '0')::int + 1;
+  is_insert constant boolean := current_setting('request.method', true) = 'POST';
+  asked int;
+begin
+  if coalesce(current_setting('request.method', true), '') = '' then return; end if;
+  perform set_config('precis.rows', rows::text, true);
+  if is_insert and rows > 1000 then
+    perform gate.refuse(413, 'too_many_rows', 'This is more than 1000 requests at once. Send them in several parts.');
+  elsif is_insert and clock_timestamp() > statement_timestamp() + interval '7 s' then  -- before statement_timeout says so
+    perform gate.refuse(413, 'too_many_rows', 'So many requests take longer to store than a request may. Send fewer at once.');
+  elsif not is_insert then
+    asked := private.max_affected();
+    if rows > least(asked, 1000) then
+      perform gate.refuse(400, 'too_many_rows', format('This would change more than %s requests.', least(asked, 1000))
+                          || case when asked < 1000 then ' Name fewer rows, or say how many it may be: the header Prefer: max-affected=1000 allows most.'
+                                  else ' Name fewer rows, or use POST /rpc/clear.' end);
+    end if;
+  end if;
+end $$;
+
+
+--
+-- Name: FUNCTION count_rows(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.count_rows() IS 'Counts the rows that an HTTP request adds, changes or deletes, and refuses it when they become too many.';
+
+
+--
+-- Name: delete_own(uuid[]); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.delete_own(requests uuid[]) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  -- Whoever runs one finds its claim gone, and is told so at once.
+  perform private.tell('precis_control', r::text) from unnest(requests) r
+    where exists (select from private.job j where j.id = any (private.jobs_of(r)) and j.state = 'running');
+  delete from private.partial p where p.request_id = any (requests);
+  delete from private.request r where r.id = any (requests) and r.owner = gate.uid();
+end $$;
+
+
+--
+-- Name: FUNCTION delete_own(requests uuid[]); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.delete_own(requests uuid[]) IS 'Cancels and forgets requests of the caller: jobs, result and partial text go along. Needs the locks of private.lock_own.';
+
+
+--
 -- Name: delete_request(); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1149,16 +1748,9 @@ CREATE FUNCTION private.delete_request() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     AS $$
-declare
-  jobs constant bigint[] := private.jobs_of(old.id);
 begin
-  perform private.take_turn();
-  perform from private.job j where j.id = any (jobs) and j.owner = gate.uid() order by j.id for update;
-  if not found then return null; end if;
-  -- Whoever runs it finds its claim gone, and is told so at once.
-  perform private.tell('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
-  delete from private.partial p where p.request_id = old.id;
-  delete from private.request r where r.id = old.id and r.owner = gate.uid();
+  perform private.count_rows();
+  perform private.note_change(jsonb_build_object('id', old.id));
   return old;
 end $$;
 
@@ -1167,7 +1759,7 @@ end $$;
 -- Name: FUNCTION delete_request(); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.delete_request() IS 'Cancels and forgets: jobs, result and partial text go with the request.';
+COMMENT ON FUNCTION private.delete_request() IS 'Notes a request that is to be deleted once all of them are known.';
 
 
 --
@@ -1294,6 +1886,15 @@ declare
   used private.event_cursor;
   stored private.request;
 begin
+  perform private.count_rows();
+  if num_nonnulls(new.id, new.state, new.progress, new.result, new.checks, new.engine, new.error_code, new.error_message,
+                  new.created_at, new.updated_at, new.finished_at) > 0 then
+    perform gate.refuse(422, 'read_only_column', 'id, state, progress, result and what else a request comes to are the server''s to say. Leave them out.',
+                        'A request needs a task and a text; title, target_words, target_ratio, style, language, model, priority and run_at are yours as well.');
+  end if;
+  if current_setting('precis.shows_rows', true) = 'yes' then
+    perform gate.metered(new.text, 'text'), gate.metered(new.title, 'title'), gate.metered(new.url, 'url');
+  end if;
   if key is not null then
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
@@ -1303,9 +1904,10 @@ begin
   allowed := private.allowance_of(me);
   step := private.step_of(model, allowed);
   -- The lock that orders this owner's events orders their tags and guards their quotas as well. What can be known before it is.
-  select * into strict used from private.event_cursor c
+  select * into used from private.event_cursor c
    where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0)
-     for no key update;
+     for no key update skip locked;
+  if not found then used := private.lock_cursor(me); end if;  -- apart: it costs a subtransaction to wait
   if key is not null then  -- the same key, a moment ago: no new request, so no quota is asked
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
@@ -1366,6 +1968,63 @@ $$;
 --
 
 COMMENT ON FUNCTION private.jobs_of(request_id uuid) IS 'The ids of all jobs of a request: the root job first, then those of its chunks.';
+
+
+--
+-- Name: lock_cursor(uuid); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.lock_cursor(owner uuid) RETURNS private.event_cursor
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+declare
+  first_block constant bigint := coalesce((select e.n >> 4 from private.event e where e.owner = lock_cursor.owner order by e.n desc limit 1), 0);
+  found_row private.event_cursor;
+begin
+  -- Two of an account may wait for long. More would take everybody's connections for waiting.
+  if not (pg_try_advisory_xact_lock(hashtext('precis.lock_cursor 1'), hashtext(lock_cursor.owner::text))
+          or pg_try_advisory_xact_lock(hashtext('precis.lock_cursor 2'), hashtext(lock_cursor.owner::text))) then
+    perform set_config('lock_timeout', '300ms', true);
+  end if;
+  select * into found_row from private.event_cursor c where c.owner = lock_cursor.owner and c.block >= first_block
+     for no key update;
+  return found_row;
+exception when lock_not_available or deadlock_detected or query_canceled then
+  perform gate.refuse_busy();
+end $$;
+
+
+--
+-- Name: FUNCTION lock_cursor(owner uuid); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.lock_cursor(owner uuid) IS 'Waits for the lock on an owner''s event cursor; takes it after those on jobs, as workers do.';
+
+
+--
+-- Name: lock_own(uuid[], integer); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.lock_own(requests uuid[], changes integer) RETURNS void
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  perform private.take_turn();
+  perform from private.job j where j.id = any (array(select unnest(private.jobs_of(r)) from unnest(requests) r)) and j.owner = gate.uid()
+    order by j.id for no key update;
+  perform private.charge_changes(private.lock_cursor(gate.uid()), changes);
+end $$;
+
+
+--
+-- Name: FUNCTION lock_own(requests uuid[], changes integer); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.lock_own(requests uuid[], changes integer) IS 'Locks what a change of these requests of the caller needs: their jobs in order, then the event cursor, as a finish does. Counts the changes.';
 
 
 --
@@ -1465,6 +2124,26 @@ COMMENT ON FUNCTION private.log_request() IS 'A title changed or a request is go
 
 
 --
+-- Name: max_affected(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.max_affected() RETURNS integer
+    LANGUAGE sql STABLE
+    SET search_path TO ''
+    AS $_$
+  select coalesce(min(said[1]::int), 100)
+    from regexp_matches(gate.header('Prefer'), '(?:^|,)\s*max-affected\s*=\s*"?(\d{1,8})"?\s*(?=$|[,;])', 'gi') said
+$_$;
+
+
+--
+-- Name: FUNCTION max_affected(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.max_affected() IS 'How many rows the client lets its request change: what it says with Prefer: max-affected (PostgREST''s own word from 13 on), or 100. Of several such headers only the last is seen.';
+
+
+--
 -- Name: model; Type: TABLE; Schema: private; Owner: -
 --
 
@@ -1519,6 +2198,25 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.next_tag(owner uuid, model private.model, step bigint) IS 'The next turn of an owner: one step behind their last one, or half a step behind the clock. Needs the lock on the owner''s event cursor, and holds it up.';
+
+
+--
+-- Name: note_change(jsonb); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.note_change(change jsonb) RETURNS void
+    LANGUAGE sql
+    SET search_path TO ''
+    AS $$
+  select set_config('precis.changes', coalesce(current_setting('precis.changes', true), '') || change || chr(10), true)
+$$;
+
+
+--
+-- Name: FUNCTION note_change(change jsonb); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.note_change(change jsonb) IS 'Keeps what is to be done to one row until all rows of the statement are known: their jobs are locked in one order, before the event cursor, as workers do.';
 
 
 --
@@ -1627,6 +2325,28 @@ $$;
 --
 
 COMMENT ON FUNCTION private.refuse_quota(code text, message text, seconds integer) IS 'Refuses for now, and says when to come back.';
+
+
+--
+-- Name: refuse_read_only(); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.refuse_read_only() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+begin
+  perform gate.refuse(422, 'read_only_column', 'Of a request that is there only title, priority and run_at can be changed. Leave out the rest.',
+                      'POST /rpc/cancel and POST /rpc/retry change its state; for another text send a new request.');
+  return null;
+end $$;
+
+
+--
+-- Name: FUNCTION refuse_read_only(); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.refuse_read_only() IS 'Refuses an UPDATE that names a column which clients may not change, whatever value it gives.';
 
 
 --
@@ -1988,34 +2708,26 @@ CREATE FUNCTION private.update_request() RETURNS trigger
     SET search_path TO ''
     AS $$
 declare
-  job private.job;
+  change jsonb := '{}';
 begin
-  perform private.take_turn();
-  select j.* into job from private.request r join private.job j on j.id = r.job_id
-   where r.id = old.id and r.owner = gate.uid() for no key update of j;
-  if not found then return null; end if;
+  perform private.count_rows();
   if (new.priority, new.run_at) is distinct from (old.priority, old.run_at) then
-    if job.state <> 'ready' then
-      perform gate.refuse(409, 'not_queued', 'Only a queued request can get another priority or time.');
-    end if;
-    if new.priority is null then new.priority := 0; end if;
-    -- What the person left alone keeps its newest value: a worker may have written it since the row was read.
-    if new.run_at is not distinct from old.run_at then new.run_at := job.run_at; end if;
+    new.priority := coalesce(new.priority, 0::smallint);
     perform private.check_request(new);
+    change := jsonb_build_object('priority', new.priority);
+    -- What the person left alone keeps its newest value: a worker may write it until the job is locked.
+    if new.run_at is distinct from old.run_at then change := change || jsonb_build_object('run_at', new.run_at); end if;
     if new.run_at <= now() then new.run_at := null; end if;
-    -- What waited in its owner's turn keeps it, whatever its priority is now.
-    update private.job j set priority = new.priority, run_at = new.run_at, updated_at = now(),
-           tag = case when new.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
-     where j.id = job.id;
-    if new.run_at is null then perform private.ring(); end if;
+    new.updated_at := now();
   end if;
   if new.title is distinct from old.title then
     if char_length(new.title) > 300 then
       perform gate.refuse(422, 'title_too_long', 'A title has at most 300 characters.');
     end if;
-    update private.request r set title = new.title where r.id = old.id;
+    change := change || jsonb_build_object('title', new.title);
   end if;
-  return private.request_row(old.id);
+  if change <> '{}' then perform private.note_change(change || jsonb_build_object('id', old.id)); end if;
+  return new;
 end $$;
 
 
@@ -2023,7 +2735,7 @@ end $$;
 -- Name: FUNCTION update_request(); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.update_request() IS 'Changes what a person may change: the title, and priority and time while queued.';
+COMMENT ON FUNCTION private.update_request() IS 'Checks and notes what a person may change, the title, and priority and time while queued, to be done once all rows are known.';
 
 
 --
@@ -2045,6 +2757,26 @@ end $$;
 --
 
 COMMENT ON FUNCTION public.cancel(id uuid) IS 'Stops a queued or running request and closes its model call. Cancelling twice is no error.';
+
+
+--
+-- Name: clear(text); Type: FUNCTION; Schema: public; Owner: -
+--
+
+CREATE FUNCTION public.clear(state text) RETURNS json
+    LANGUAGE plpgsql
+    SET search_path TO ''
+    AS $$
+begin
+  return gate.clear(clear.state);
+end $$;
+
+
+--
+-- Name: FUNCTION clear(state text); Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON FUNCTION public.clear(state text) IS 'Cancels your requests that are queued or running, or deletes those that are done, failed or cancelled: a batch in each call. Answers how many were cleared, and how many are left: call it until none is.';
 
 
 --
@@ -2598,8 +3330,13 @@ CREATE VIEW public.attempts WITH (security_invoker='true') AS
     ended_at,
     outcome,
     error_code,
-    error_message
-   FROM private.attempt a;
+    gate.metered(error_message, 'error_message'::text) AS error_message
+   FROM private.attempt a
+  WHERE (gate.is_fair() AND
+        CASE
+            WHEN (clock_timestamp() > (statement_timestamp() + '00:00:00.1'::interval)) THEN gate.is_let_work(request_id)
+            ELSE true
+        END);
 
 
 --
@@ -2678,6 +3415,7 @@ CREATE VIEW public.models WITH (security_invoker='true') AS
     (COALESCE(bool_or(h.available), false) AND (m.paused_at IS NULL)) AS available
    FROM (private.model m
      LEFT JOIN private.host_model h ON ((h.model_id = m.id)))
+  WHERE gate.is_fair()
   GROUP BY m.id, m.name, m.is_default, m.paused_at;
 
 
@@ -2737,12 +3475,18 @@ COMMENT ON COLUMN public.models.available IS 'Whether a model server answers for
 CREATE VIEW public.partials WITH (security_invoker='true') AS
  SELECT p.request_id,
     p.epoch,
-    string_agg(p.text, ''::text ORDER BY p.n) AS text,
-    max(p.n) AS n
-   FROM ((private.partial p
+    gate.metered(( SELECT string_agg(q.text, ''::text ORDER BY q.n) AS string_agg
+           FROM private.partial q
+          WHERE ((q.request_id = p.request_id) AND (q.epoch = p.epoch))), 'text'::text) AS text,
+    p.n
+   FROM ((( SELECT partial.request_id,
+            partial.epoch,
+            max(partial.n) AS n
+           FROM private.partial
+          GROUP BY partial.request_id, partial.epoch) p
      JOIN private.request r ON ((r.id = p.request_id)))
      JOIN private.job j ON (((j.id = r.job_id) AND (j.epoch = p.epoch) AND (j.state = 'running'::text))))
-  GROUP BY p.request_id, p.epoch;
+  WHERE gate.is_fair();
 
 
 --
@@ -2803,9 +3547,11 @@ CREATE VIEW public.usage WITH (security_invoker='true') AS
             WHEN (a.bytes_per_day IS NOT NULL) THEN GREATEST((0)::bigint, (a.bytes_per_day - t.bytes))
             ELSE NULL::bigint
         END AS bytes_left,
-    (((((now() AT TIME ZONE 'UTC'::text))::date + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text) AS day_ends_at
+    (((((now() AT TIME ZONE 'UTC'::text))::date + 1))::timestamp without time zone AT TIME ZONE 'UTC'::text) AS day_ends_at,
+    a.changes_per_minute AS changes_per_minute_limit,
+    (floor(((a.changes_per_minute)::numeric * LEAST((1)::numeric, ((1)::numeric - (EXTRACT(epoch FROM (GREATEST(c.changes_until, now()) - now())) / (60)::numeric))))))::integer AS changes_left
    FROM ((private.event_cursor c
-     CROSS JOIN gate.allowance() a(owner, requests_per_day, bytes_per_day, requests_waiting, weight))
+     CROSS JOIN gate.allowance() a(owner, requests_per_day, bytes_per_day, requests_waiting, changes_per_minute, weight))
      CROSS JOIN LATERAL ( SELECT
                 CASE
                     WHEN (c.day >= ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_requests
@@ -2814,7 +3560,8 @@ CREATE VIEW public.usage WITH (security_invoker='true') AS
                 CASE
                     WHEN (c.day >= ((now() AT TIME ZONE 'UTC'::text))::date) THEN c.day_bytes
                     ELSE (0)::bigint
-                END AS bytes) t);
+                END AS bytes) t)
+  WHERE gate.is_fair();
 
 
 --
@@ -2892,6 +3639,20 @@ COMMENT ON COLUMN public.usage.bytes_left IS 'How many more bytes you may send t
 --
 
 COMMENT ON COLUMN public.usage.day_ends_at IS 'When the daily quotas are whole again.';
+
+
+--
+-- Name: COLUMN usage.changes_per_minute_limit; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.changes_per_minute_limit IS 'How many requests you may change, cancel, try again or delete in a minute.';
+
+
+--
+-- Name: COLUMN usage.changes_left; Type: COMMENT; Schema: public; Owner: -
+--
+
+COMMENT ON COLUMN public.usage.changes_left IS 'How many of them you may now.';
 
 
 --
@@ -3328,6 +4089,20 @@ CREATE TRIGGER partials_are_read_only INSTEAD OF INSERT OR DELETE OR UPDATE ON p
 
 
 --
+-- Name: requests requests_change_is_fair; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER requests_change_is_fair BEFORE INSERT OR DELETE OR UPDATE ON public.requests FOR EACH STATEMENT EXECUTE FUNCTION private.check_change();
+
+
+--
+-- Name: requests requests_changes_are_made; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER requests_changes_are_made AFTER DELETE OR UPDATE ON public.requests FOR EACH STATEMENT EXECUTE FUNCTION private.apply_changes();
+
+
+--
 -- Name: requests requests_delete; Type: TRIGGER; Schema: public; Owner: -
 --
 
@@ -3346,6 +4121,13 @@ CREATE TRIGGER requests_insert INSTEAD OF INSERT ON public.requests FOR EACH ROW
 --
 
 CREATE TRIGGER requests_insert_has_rows AFTER INSERT ON public.requests FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_empty_insert();
+
+
+--
+-- Name: requests requests_keep_the_rest; Type: TRIGGER; Schema: public; Owner: -
+--
+
+CREATE TRIGGER requests_keep_the_rest BEFORE UPDATE OF id, task, text, document_id, url, target_words, target_ratio, style, language, model, state, progress, result, checks, engine, error_code, error_message, created_at, updated_at, finished_at ON public.requests FOR EACH STATEMENT EXECUTE FUNCTION private.refuse_read_only();
 
 
 --

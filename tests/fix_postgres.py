@@ -139,6 +139,8 @@ class Cluster:
     def create_database(self, name: str, *, template: str | None = None) -> "Database":
         clause = f' template "{template}" strategy file_copy' if template else ""
         self.psql("postgres", "-c", f'create database "{name}" owner precis_owner{clause}')
+        if not template:
+            self.psql(name, "-f", str(ROOT / "sql/database.sql"))
         return Database(self, name)
 
 

@@ -1,19 +1,20 @@
-create or replace function gate.pre_request() returns void language plpgsql stable security definer set search_path = '' as $$
-declare
-  claims jsonb := gate.claims();
-  fault text;
+create or replace function gate.pre_request() returns void language plpgsql volatile security definer set search_path = '' as $$
 begin
-  if claims ->> 'role' is distinct from 'pgrest_auth' then return; end if;
-  fault := gate.token_fault(claims);
-  if fault is null then return; end if;
-  perform gate.refuse(401,
-    case fault when 'expired' then 'token_expired' when 'ended' then 'session_ended' else 'token_invalid' end,
-    case fault when 'expired' then 'The access token has expired. Refresh it and try again.'
-               when 'ended' then 'This session has ended. Sign in again.'
-               else format('The access token has no acceptable %s. Sign in again.', fault) end,
-    headers => jsonb_build_object('WWW-Authenticate', 'Bearer error="invalid_token"'));
+  if coalesce(current_setting('request.method', true), '') = '' then  -- an event stream's read: it has its own way to try again
+    perform gate.check_token();
+    return;
+  end if;
+  begin
+    -- Whoever is to wait for these waits here, where it can be told; the statement to come finds them taken.
+    lock table private.request, private.job, private.result, private.attempt, private.partial, private.event_cursor,
+               private.allowance, private.model, private.host_model in access share mode;
+    perform gate.check_token();
+    perform gate.check_http(current_setting('request.method'), current_setting('request.path'));
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
 end $$;
 comment on function gate.pre_request() is
-  'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass.';
+  'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass, and requests that would cost too much.';
 alter function gate.pre_request() owner to precis_definer;
 grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth, event_reader;

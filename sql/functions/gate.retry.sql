@@ -3,11 +3,16 @@ declare
   me constant uuid := gate.uid();
   used private.event_cursor;
 begin
+  perform gate.check_statement();
   perform private.check_own(request_id);
-  perform private.retry(request_id);
-  -- Asked afterwards: the lock on the event cursor comes behind that on the job, and was taken with it. The model runs once more.
-  select * into strict used from private.event_cursor c
-   where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0);
+  begin
+    perform private.retry(request_id);
+    used := private.lock_cursor(me);
+    perform private.charge_changes(used, 1);
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+  -- Asked afterwards: the lock on the event cursor comes behind that on the job. The model runs once more.
   used.waiting := used.waiting - 1;  -- without this one
   perform private.check_quota(used, private.allowance_of(me), 0);
   perform private.append_events('request', array[me], array[null::uuid], array[0], array[0::bigint], false);

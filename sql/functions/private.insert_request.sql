@@ -15,6 +15,15 @@ declare
   used private.event_cursor;
   stored private.request;
 begin
+  perform private.count_rows();
+  if num_nonnulls(new.id, new.state, new.progress, new.result, new.checks, new.engine, new.error_code, new.error_message,
+                  new.created_at, new.updated_at, new.finished_at) > 0 then
+    perform gate.refuse(422, 'read_only_column', 'id, state, progress, result and what else a request comes to are the server''s to say. Leave them out.',
+                        'A request needs a task and a text; title, target_words, target_ratio, style, language, model, priority and run_at are yours as well.');
+  end if;
+  if current_setting('precis.shows_rows', true) = 'yes' then
+    perform gate.metered(new.text, 'text'), gate.metered(new.title, 'title'), gate.metered(new.url, 'url');
+  end if;
   if key is not null then
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
@@ -24,9 +33,10 @@ begin
   allowed := private.allowance_of(me);
   step := private.step_of(model, allowed);
   -- The lock that orders this owner's events orders their tags and guards their quotas as well. What can be known before it is.
-  select * into strict used from private.event_cursor c
+  select * into used from private.event_cursor c
    where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0)
-     for no key update;
+     for no key update skip locked;
+  if not found then used := private.lock_cursor(me); end if;  -- apart: it costs a subtransaction to wait
   if key is not null then  -- the same key, a moment ago: no new request, so no quota is asked
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;

@@ -109,8 +109,8 @@ comment on function gate.token_fault(jsonb) is
   'What is wrong with a verified token''s claims, null if nothing: PostgREST itself accepts tokens without exp, aud or sub, any iss, and sessions that ended.';
 alter function gate.token_fault(jsonb) owner to precis_definer;
 
--- functions/gate.pre_request.sql
-create or replace function gate.pre_request() returns void language plpgsql stable security definer set search_path = '' as $$
+-- functions/gate.check_token.sql
+create or replace function gate.check_token() returns void language plpgsql stable security definer set search_path = '' as $$
 declare
   claims jsonb := gate.claims();
   fault text;
@@ -125,15 +125,68 @@ begin
                else format('The access token has no acceptable %s. Sign in again.', fault) end,
     headers => jsonb_build_object('WWW-Authenticate', 'Bearer error="invalid_token"'));
 end $$;
+comment on function gate.check_token() is 'Refuses a token that PostgREST lets pass.';
+alter function gate.check_token() owner to precis_definer;
+
+-- functions/gate.check_http.sql
+create or replace function gate.check_http(method text, path text) returns void language plpgsql stable security definer set search_path = '' as $$
+declare
+  most_bytes constant int := 8 * 1024 * 1024;
+begin
+  if gate.claims() ->> 'role' is distinct from 'pgrest_auth' then
+    if path = '/models' then return; end if;  -- all that they may read
+    if exists (select from pg_catalog.pg_class c where c.relnamespace = 'public'::regnamespace and '/' || c.relname = path
+                  and c.relkind = 'v' and not has_table_privilege('pgrest_anon', c.oid, 'select'))
+       or exists (select from pg_catalog.pg_proc p where p.pronamespace = 'public'::regnamespace and '/rpc/' || p.proname = path
+                     and not has_function_privilege('pgrest_anon', p.oid, 'execute')) then
+      perform gate.refuse(401, 'token_missing', 'This needs a signed-in person: send an access token in the header Authorization.',
+                          'POST /auth/login answers a token; the header is "Authorization: Bearer" and the token.',
+                          '{"WWW-Authenticate": "Bearer"}');
+    end if;
+  elsif method in ('GET', 'HEAD') then
+    -- A change may wait for a lock. Who reads waits for none, and holds one of everybody's few connections.
+    perform set_config('statement_timeout', '3s', true);
+  end if;
+  if method in ('GET', 'HEAD') then return; end if;
+  if gate.header('Transfer-Encoding') ilike '%chunked%' then
+    perform gate.refuse(411, 'length_required', 'Send the body in one piece, with a Content-Length.');
+  elsif gate.header('Content-Length')::numeric > most_bytes then
+    perform gate.refuse(413, 'body_too_large', 'The body is larger than 8 MiB. Send the requests in several parts.');
+  elsif gate.header('Prefer') ~* 'resolution\s*=' then
+    perform gate.refuse(400, 'upsert_not_offered', 'A request cannot be merged into another or passed over for one: leave out resolution= and on_conflict=.',
+                        'An Idempotency-Key makes sending the same request twice safe; PATCH changes one that is there.');
+  end if;
+end $$;
+comment on function gate.check_http(text, text) is
+  'Refuses what is wrong with an HTTP request as a whole, before a statement is made of it, and lets a read take three seconds.';
+alter function gate.check_http(text, text) owner to precis_definer;
+
+-- functions/gate.pre_request.sql
+create or replace function gate.pre_request() returns void language plpgsql volatile security definer set search_path = '' as $$
+begin
+  if coalesce(current_setting('request.method', true), '') = '' then  -- an event stream's read: it has its own way to try again
+    perform gate.check_token();
+    return;
+  end if;
+  begin
+    -- Whoever is to wait for these waits here, where it can be told; the statement to come finds them taken.
+    lock table private.request, private.job, private.result, private.attempt, private.partial, private.event_cursor,
+               private.allowance, private.model, private.host_model in access share mode;
+    perform gate.check_token();
+    perform gate.check_http(current_setting('request.method'), current_setting('request.path'));
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+end $$;
 comment on function gate.pre_request() is
-  'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass.';
+  'Runs before every request of PostgREST and every read of an event stream: refuses tokens that PostgREST lets pass, and requests that would cost too much.';
 alter function gate.pre_request() owner to precis_definer;
 grant execute on function gate.pre_request() to pgrest_anon, pgrest_auth, event_reader;
 
 notify pgrst, 'reload schema';
 
 -- migrate:down
-drop function gate.pre_request(), gate.token_fault(jsonb),
+drop function gate.pre_request(), gate.check_http(text, text), gate.check_token(), gate.token_fault(jsonb),
   private.session_fault(private.session, timestamptz, timestamptz);
 drop table private.audit, private.rate_bucket, private.session, private.account;
 notify pgrst, 'reload schema';

@@ -12,6 +12,7 @@ create table private.event_cursor (
   day date not null default '-infinity',
   day_requests int not null default 0,
   day_bytes bigint not null default 0,
+  changes_until timestamptz not null default '-infinity',
   block bigint generated always as (n >> 4) stored,
   primary key (owner, block)
 ) with (fillfactor = 50);
@@ -19,6 +20,8 @@ comment on table private.event_cursor is
   'The last event number of an account, the last one already pruned, and until when a stream of that account is open. What its quotas count stands here as well: every insert and every claim locks this row anyway.';
 comment on column private.event_cursor.waiting is 'Requests of the account that are queued, scheduled ones included.';
 comment on column private.event_cursor.day is 'The day (UTC) that day_requests and day_bytes count.';
+comment on column private.event_cursor.changes_until is
+  'Until when the changes made so far would have taken at the rate that the account is allowed. A minute ahead is as far as it may get.';
 comment on column private.event_cursor.block is
   'Which block of 16 numbers n lies in. An owner''s old versions lie in earlier ones: the block of their last event is where to look.';
 alter table private.event_cursor enable row level security;
@@ -126,6 +129,27 @@ comment on function private.append_events(text, uuid[], uuid[], int[], bigint[],
   'For each owner: appends an event for each ref that is not null and rings if somebody watches, adds waits to what is queued, and counts each sent that is not null as a request of today with so many bytes.';
 alter function private.append_events(text, uuid[], uuid[], int[], bigint[], boolean) owner to precis_definer;
 
+-- functions/private.lock_cursor.sql
+create or replace function private.lock_cursor(owner uuid) returns private.event_cursor language plpgsql volatile set search_path = ''
+  set enable_seqscan = off set jit = off as $$
+declare
+  first_block constant bigint := coalesce((select e.n >> 4 from private.event e where e.owner = lock_cursor.owner order by e.n desc limit 1), 0);
+  found_row private.event_cursor;
+begin
+  -- Two of an account may wait for long. More would take everybody's connections for waiting.
+  if not (pg_try_advisory_xact_lock(hashtext('precis.lock_cursor 1'), hashtext(lock_cursor.owner::text))
+          or pg_try_advisory_xact_lock(hashtext('precis.lock_cursor 2'), hashtext(lock_cursor.owner::text))) then
+    perform set_config('lock_timeout', '300ms', true);
+  end if;
+  select * into found_row from private.event_cursor c where c.owner = lock_cursor.owner and c.block >= first_block
+     for no key update;
+  return found_row;
+exception when lock_not_available or deadlock_detected or query_canceled then
+  perform gate.refuse_busy();
+end $$;
+comment on function private.lock_cursor(uuid) is 'Waits for the lock on an owner''s event cursor; takes it after those on jobs, as workers do.';
+alter function private.lock_cursor(uuid) owner to precis_definer;
+
 -- functions/private.forget_events.sql
 create or replace function private.forget_events() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -171,6 +195,7 @@ drop view gate.event, gate.event_cursor;
 drop trigger session_end_is_told on private.session;
 drop trigger account_change_is_told on private.account;
 drop trigger account_opens_event_cursor on private.account;
+drop function private.lock_cursor(uuid);
 drop table private.event_ticket, private.event, private.event_cursor;
 drop function private.tell_streams(), private.forget_events(), private.open_event_cursor(),
   private.append_events(text, uuid[], uuid[], int[], bigint[], boolean);

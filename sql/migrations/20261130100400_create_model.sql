@@ -235,6 +235,7 @@ create view public.models with (security_invoker = true) as
          array(select distinct c from private.host_model x, unnest(x.capabilities) c where x.model_id = m.id order by c) as capabilities,
          coalesce(bool_or(h.available), false) and m.paused_at is null as available
     from private.model m left join private.host_model h on h.model_id = m.id
+   where gate.is_fair()
    group by m.id, m.name, m.is_default, m.paused_at;
 comment on view public.models is 'The models that a request can name. Everybody may read them.';
 comment on column public.models.name is 'What to put into requests.model.';

@@ -10,13 +10,19 @@ comment on function gate.request_state(text) is 'The public state of a request, 
 grant execute on function gate.request_state(text) to pgrest_auth, event_reader, precis_definer;
 
 create view public.requests with (security_invoker = true) as
-  select r.id, r.title, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style, r.language, r.model,
-         j.priority, j.run_at, gate.request_state(j.state) as state, j.progress, s.body as result, s.checks, s.engine,
+  select r.id, gate.metered(r.title, 'title') as title, r.task, gate.metered(r.text, 'text') as text, r.document_id,
+         gate.metered(r.url, 'url') as url, r.target_words, r.target_ratio, r.style, r.language, r.model, j.priority, j.run_at,
+         gate.request_state(j.state) as state, j.progress, gate.metered(s.body, 'result') as result,
+         gate.metered(s.checks, 'checks') as checks, gate.metered(s.engine, 'engine') as engine,
          case when j.state = 'failed' then j.error_code end as error_code,
-         case when j.state = 'failed' then j.error_message end as error_message, r.created_at, j.updated_at, j.finished_at
+         case when j.state = 'failed' then gate.metered(j.error_message, 'error_message') end as error_message,
+         r.created_at, j.updated_at, j.finished_at
     from private.request r
     join private.job j on j.id = r.job_id
-    left join private.result s on s.request_id = r.id;
+    left join private.result s on s.request_id = r.id
+   where gate.is_fair()  -- and of each row that a table is asked for, whichever is asked first
+     and case when clock_timestamp() > statement_timestamp() + interval '100 ms' then gate.is_let_work(r.id) else true end
+     and case when clock_timestamp() > statement_timestamp() + interval '100 ms' then gate.is_let_work(j.request_id) else true end;
 comment on view public.requests is 'Your requests. Insert one to have a text summarised or shortened; delete one to cancel and forget it.';
 comment on column public.requests.id is 'Made by the server.';
 comment on column public.requests.title is 'Yours, up to 300 characters; may change at any time.';
@@ -41,11 +47,9 @@ comment on column public.requests.error_message is 'What to do about it, if fail
 comment on column public.requests.created_at is 'When the request was accepted.';
 comment on column public.requests.updated_at is 'When its state last changed.';
 comment on column public.requests.finished_at is 'When it ended.';
-grant select, delete on public.requests to pgrest_auth;
+-- Of every column: the triggers refuse those that are not a client's to set, in words that tell what to do.
+grant select, insert, update, delete on public.requests to pgrest_auth;
 grant select on public.requests to event_reader;
-grant insert (title, task, text, document_id, url, target_words, target_ratio, style, language, model, priority, run_at)
-  on public.requests to pgrest_auth;
-grant update (title, priority, run_at) on public.requests to pgrest_auth;
 
 -- functions/private.take_turn.sql
 create or replace function private.take_turn(owner uuid) returns void language sql volatile set search_path = '' as
@@ -169,6 +173,40 @@ comment on function private.replay_request(private.request, bytea) is
   'Answers a key that was seen before: the same row for the same body.';
 alter function private.replay_request(private.request, bytea) owner to precis_definer;
 
+-- functions/private.max_affected.sql
+create or replace function private.max_affected() returns int language sql stable set search_path = '' as $$
+  select coalesce(min(said[1]::int), 100)
+    from regexp_matches(gate.header('Prefer'), '(?:^|,)\s*max-affected\s*=\s*"?(\d{1,8})"?\s*(?=$|[,;])', 'gi') said
+$$;
+comment on function private.max_affected() is
+  'How many rows the client lets its request change: what it says with Prefer: max-affected (PostgREST''s own word from 13 on), or 100. Of several such headers only the last is seen.';
+alter function private.max_affected() owner to precis_definer;
+
+-- functions/private.count_rows.sql
+create or replace function private.count_rows() returns void language plpgsql volatile set search_path = '' as $$
+declare
+  rows constant int := coalesce(nullif(current_setting('precis.rows', true), ''), '0')::int + 1;
+  is_insert constant boolean := current_setting('request.method', true) = 'POST';
+  asked int;
+begin
+  if coalesce(current_setting('request.method', true), '') = '' then return; end if;
+  perform set_config('precis.rows', rows::text, true);
+  if is_insert and rows > 1000 then
+    perform gate.refuse(413, 'too_many_rows', 'This is more than 1000 requests at once. Send them in several parts.');
+  elsif is_insert and clock_timestamp() > statement_timestamp() + interval '7 s' then  -- before statement_timeout says so
+    perform gate.refuse(413, 'too_many_rows', 'So many requests take longer to store than a request may. Send fewer at once.');
+  elsif not is_insert then
+    asked := private.max_affected();
+    if rows > least(asked, 1000) then
+      perform gate.refuse(400, 'too_many_rows', format('This would change more than %s requests.', least(asked, 1000))
+                          || case when asked < 1000 then ' Name fewer rows, or say how many it may be: the header Prefer: max-affected=1000 allows most.'
+                                  else ' Name fewer rows, or use POST /rpc/clear.' end);
+    end if;
+  end if;
+end $$;
+comment on function private.count_rows() is 'Counts the rows that an HTTP request adds, changes or deletes, and refuses it when they become too many.';
+alter function private.count_rows() owner to precis_definer;
+
 -- functions/private.insert_request.sql
 create or replace function private.insert_request() returns trigger language plpgsql security definer set search_path = ''
   set enable_seqscan = off set jit = off as $$
@@ -187,6 +225,15 @@ declare
   used private.event_cursor;
   stored private.request;
 begin
+  perform private.count_rows();
+  if num_nonnulls(new.id, new.state, new.progress, new.result, new.checks, new.engine, new.error_code, new.error_message,
+                  new.created_at, new.updated_at, new.finished_at) > 0 then
+    perform gate.refuse(422, 'read_only_column', 'id, state, progress, result and what else a request comes to are the server''s to say. Leave them out.',
+                        'A request needs a task and a text; title, target_words, target_ratio, style, language, model, priority and run_at are yours as well.');
+  end if;
+  if current_setting('precis.shows_rows', true) = 'yes' then
+    perform gate.metered(new.text, 'text'), gate.metered(new.title, 'title'), gate.metered(new.url, 'url');
+  end if;
   if key is not null then
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
@@ -196,9 +243,10 @@ begin
   allowed := private.allowance_of(me);
   step := private.step_of(model, allowed);
   -- The lock that orders this owner's events orders their tags and guards their quotas as well. What can be known before it is.
-  select * into strict used from private.event_cursor c
+  select * into used from private.event_cursor c
    where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0)
-     for no key update;
+     for no key update skip locked;
+  if not found then used := private.lock_cursor(me); end if;  -- apart: it costs a subtransaction to wait
   if key is not null then  -- the same key, a moment ago: no new request, so no quota is asked
     select * into stored from private.request r where r.owner = me and r.idempotency_key = key;
     if found then return private.replay_request(stored, hash); end if;
@@ -231,59 +279,159 @@ comment on function private.refuse_empty_insert() is
   'A body such as null, [] or "text" is no row to PostgREST, which would answer 201 and keep nothing.';
 alter function private.refuse_empty_insert() owner to precis_definer;
 
+-- functions/private.note_change.sql
+create or replace function private.note_change(change jsonb) returns void language sql volatile set search_path = '' as $$
+  select set_config('precis.changes', coalesce(current_setting('precis.changes', true), '') || change || chr(10), true)
+$$;
+comment on function private.note_change(jsonb) is
+  'Keeps what is to be done to one row until all rows of the statement are known: their jobs are locked in one order, before the event cursor, as workers do.';
+alter function private.note_change(jsonb) owner to precis_definer;
+
 -- functions/private.update_request.sql
 create or replace function private.update_request() returns trigger language plpgsql security definer set search_path = '' as $$
 declare
-  job private.job;
+  change jsonb := '{}';
 begin
-  perform private.take_turn();
-  select j.* into job from private.request r join private.job j on j.id = r.job_id
-   where r.id = old.id and r.owner = gate.uid() for no key update of j;
-  if not found then return null; end if;
+  perform private.count_rows();
   if (new.priority, new.run_at) is distinct from (old.priority, old.run_at) then
-    if job.state <> 'ready' then
-      perform gate.refuse(409, 'not_queued', 'Only a queued request can get another priority or time.');
-    end if;
-    if new.priority is null then new.priority := 0; end if;
-    -- What the person left alone keeps its newest value: a worker may have written it since the row was read.
-    if new.run_at is not distinct from old.run_at then new.run_at := job.run_at; end if;
+    new.priority := coalesce(new.priority, 0::smallint);
     perform private.check_request(new);
+    change := jsonb_build_object('priority', new.priority);
+    -- What the person left alone keeps its newest value: a worker may write it until the job is locked.
+    if new.run_at is distinct from old.run_at then change := change || jsonb_build_object('run_at', new.run_at); end if;
     if new.run_at <= now() then new.run_at := null; end if;
-    -- What waited in its owner's turn keeps it, whatever its priority is now.
-    update private.job j set priority = new.priority, run_at = new.run_at, updated_at = now(),
-           tag = case when new.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
-     where j.id = job.id;
-    if new.run_at is null then perform private.ring(); end if;
+    new.updated_at := now();
   end if;
   if new.title is distinct from old.title then
     if char_length(new.title) > 300 then
       perform gate.refuse(422, 'title_too_long', 'A title has at most 300 characters.');
     end if;
-    update private.request r set title = new.title where r.id = old.id;
+    change := change || jsonb_build_object('title', new.title);
   end if;
-  return private.request_row(old.id);
+  if change <> '{}' then perform private.note_change(change || jsonb_build_object('id', old.id)); end if;
+  return new;
 end $$;
-comment on function private.update_request() is
-  'Changes what a person may change: the title, and priority and time while queued.';
+comment on function private.update_request() is 'Checks and notes what a person may change, the title, and priority and time while queued, to be done once all rows are known.';
 alter function private.update_request() owner to precis_definer;
 
 -- functions/private.delete_request.sql
 create or replace function private.delete_request() returns trigger language plpgsql security definer set search_path = '' as $$
-declare
-  jobs constant bigint[] := private.jobs_of(old.id);
 begin
-  perform private.take_turn();
-  perform from private.job j where j.id = any (jobs) and j.owner = gate.uid() order by j.id for update;
-  if not found then return null; end if;
-  -- Whoever runs it finds its claim gone, and is told so at once.
-  perform private.tell('precis_control', old.id::text) from private.job j where j.id = any (jobs) and j.state = 'running' limit 1;
-  delete from private.partial p where p.request_id = old.id;
-  delete from private.request r where r.id = old.id and r.owner = gate.uid();
+  perform private.count_rows();
+  perform private.note_change(jsonb_build_object('id', old.id));
   return old;
 end $$;
-comment on function private.delete_request() is 'Cancels and forgets: jobs, result and partial text go with the request.';
+comment on function private.delete_request() is 'Notes a request that is to be deleted once all of them are known.';
 alter function private.delete_request() owner to precis_definer;
 
+-- functions/private.lock_own.sql
+create or replace function private.lock_own(requests uuid[], changes int) returns void language plpgsql volatile set search_path = '' as $$
+begin
+  perform private.take_turn();
+  perform from private.job j where j.id = any (array(select unnest(private.jobs_of(r)) from unnest(requests) r)) and j.owner = gate.uid()
+    order by j.id for no key update;
+  perform private.charge_changes(private.lock_cursor(gate.uid()), changes);
+end $$;
+comment on function private.lock_own(uuid[], int) is
+  'Locks what a change of these requests of the caller needs: their jobs in order, then the event cursor, as a finish does. Counts the changes.';
+alter function private.lock_own(uuid[], int) owner to precis_definer;
+
+-- functions/private.delete_own.sql
+create or replace function private.delete_own(requests uuid[]) returns void language plpgsql volatile set search_path = '' as $$
+begin
+  -- Whoever runs one finds its claim gone, and is told so at once.
+  perform private.tell('precis_control', r::text) from unnest(requests) r
+    where exists (select from private.job j where j.id = any (private.jobs_of(r)) and j.state = 'running');
+  delete from private.partial p where p.request_id = any (requests);
+  delete from private.request r where r.id = any (requests) and r.owner = gate.uid();
+end $$;
+comment on function private.delete_own(uuid[]) is
+  'Cancels and forgets requests of the caller: jobs, result and partial text go along. Needs the locks of private.lock_own.';
+alter function private.delete_own(uuid[]) owner to precis_definer;
+
+-- functions/private.change_own.sql
+create or replace function private.change_own(change jsonb) returns void language plpgsql volatile set search_path = '' as $$
+declare
+  job private.job;
+begin
+  select j.* into job from private.request r join private.job j on j.id = r.job_id
+   where r.id = (change ->> 'id')::uuid and r.owner = gate.uid();
+  if not found then return; end if;  -- gone since the statement saw it
+  if change ? 'priority' then
+    if job.state <> 'ready' then
+      perform gate.refuse(409, 'not_queued', 'Only a queued request can get another priority or time.');
+    end if;
+    job.priority := (change ->> 'priority')::smallint;
+    if change ? 'run_at' then job.run_at := (change ->> 'run_at')::timestamptz; end if;
+    if job.run_at <= now() then job.run_at := null; end if;
+    -- What waited in its owner's turn keeps it, whatever its priority is now.
+    update private.job j set priority = job.priority, run_at = job.run_at, updated_at = now(),
+           tag = case when job.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
+     where j.id = job.id;
+    if job.run_at is null then perform private.ring(); end if;
+  end if;
+  if change ? 'title' then update private.request r set title = change ->> 'title' where r.id = (change ->> 'id')::uuid; end if;
+end $$;
+comment on function private.change_own(jsonb) is 'Gives a request of the caller the title, priority or time noted. Needs the locks of private.lock_own.';
+alter function private.change_own(jsonb) owner to precis_definer;
+
+-- functions/private.apply_changes.sql
+create or replace function private.apply_changes() returns trigger language plpgsql security definer set search_path = '' as $$
+declare
+  changes constant jsonb[] := array(select line::jsonb from string_to_table(rtrim(current_setting('precis.changes', true), chr(10)), chr(10)) line);
+begin
+  perform set_config('precis.changes', '', true);
+  if cardinality(changes) = 0 then return null; end if;
+  begin
+    perform private.lock_own(array(select (c ->> 'id')::uuid from unnest(changes) c), cardinality(changes));
+    if tg_op = 'DELETE' then
+      perform private.delete_own(array(select (c ->> 'id')::uuid from unnest(changes) c));
+    else
+      perform private.change_own(c) from unnest(changes) c;
+    end if;
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+  return null;
+end $$;
+comment on function private.apply_changes() is 'Does what the rows of a client''s PATCH or DELETE have noted.';
+alter function private.apply_changes() owner to precis_definer;
+
+-- functions/private.check_change.sql
+create or replace function private.check_change() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  if coalesce(current_setting('request.method', true), '') = '' then return null; end if;  -- nobody at PostgREST
+  perform gate.check_statement();
+  if tg_op <> 'INSERT' and strpos(current_query(), ' WHERE ') = 0 then
+    perform gate.refuse(400, 'no_filter', format('Without a filter this would %s all your requests: name the rows, as in ?id=eq.<id>.',
+                        case tg_op when 'DELETE' then 'delete' else 'change' end),
+                        'POST /rpc/clear {"state": "done"} deletes all that are done, and so on for each state.');
+  end if;
+  if tg_op <> 'INSERT' then
+    perform private.check_rate(c) from private.event_cursor c where c.owner = gate.uid();
+  end if;
+  perform set_config('precis.shows_rows', case when strpos(current_query(), 'RETURNING 1)') = 0 then 'yes' end, true);
+  return null;
+end $$;
+comment on function private.check_change() is
+  'Refuses a statement of a client before it touches a row: one that no view has looked at, and one that names no rows. Notes whether the rows are to be answered.';
+alter function private.check_change() owner to precis_definer;
+
+-- functions/private.refuse_read_only.sql
+create or replace function private.refuse_read_only() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  perform gate.refuse(422, 'read_only_column', 'Of a request that is there only title, priority and run_at can be changed. Leave out the rest.',
+                      'POST /rpc/cancel and POST /rpc/retry change its state; for another text send a new request.');
+  return null;
+end $$;
+comment on function private.refuse_read_only() is 'Refuses an UPDATE that names a column which clients may not change, whatever value it gives.';
+alter function private.refuse_read_only() owner to precis_definer;
+
+create trigger requests_change_is_fair before insert or update or delete on public.requests for each statement execute function private.check_change();
+create trigger requests_keep_the_rest before update of id, task, text, document_id, url, target_words, target_ratio, style, language, model,
+  state, progress, result, checks, engine, error_code, error_message, created_at, updated_at, finished_at
+  on public.requests for each statement execute function private.refuse_read_only();
+create trigger requests_changes_are_made after update or delete on public.requests for each statement execute function private.apply_changes();
 create trigger requests_insert instead of insert on public.requests for each row execute function private.insert_request();
 create trigger requests_insert_has_rows after insert on public.requests for each statement execute function private.refuse_empty_insert();
 create trigger requests_update instead of update on public.requests for each row execute function private.update_request();
@@ -324,8 +472,14 @@ alter function private.cancel(uuid) owner to precis_definer;
 -- functions/gate.cancel.sql
 create or replace function gate.cancel(request_id uuid) returns void language plpgsql security definer set search_path = '' as $$
 begin
+  perform gate.check_statement();
   perform private.check_own(request_id);
-  perform private.cancel(request_id);
+  begin
+    perform private.cancel(request_id);
+    perform private.charge_changes(private.lock_cursor(gate.uid()), 1);
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
 end $$;
 comment on function gate.cancel(uuid) is 'Ends a queued or running request of the caller, with all its jobs.';
 alter function gate.cancel(uuid) owner to precis_definer;
@@ -367,11 +521,16 @@ declare
   me constant uuid := gate.uid();
   used private.event_cursor;
 begin
+  perform gate.check_statement();
   perform private.check_own(request_id);
-  perform private.retry(request_id);
-  -- Asked afterwards: the lock on the event cursor comes behind that on the job, and was taken with it. The model runs once more.
-  select * into strict used from private.event_cursor c
-   where c.owner = me and c.block >= coalesce((select e.n >> 4 from private.event e where e.owner = me order by e.n desc limit 1), 0);
+  begin
+    perform private.retry(request_id);
+    used := private.lock_cursor(me);
+    perform private.charge_changes(used, 1);
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+  -- Asked afterwards: the lock on the event cursor comes behind that on the job. The model runs once more.
   used.waiting := used.waiting - 1;  -- without this one
   perform private.check_quota(used, private.allowance_of(me), 0);
   perform private.append_events('request', array[me], array[null::uuid], array[0], array[0::bigint], false);
@@ -389,9 +548,74 @@ end $$;
 comment on function public.retry(uuid) is 'Queues a failed or cancelled request again.';
 grant execute on function public.retry(uuid) to pgrest_auth;
 
+-- functions/private.clear_own.sql
+create or replace function private.clear_own(requests uuid[], job_states text[]) returns int language plpgsql volatile set search_path = '' as $$
+begin
+  -- The event cursor is locked already: whatever job somebody else holds is passed by, and is for the next call.
+  requests := array(select j.request_id from private.request r join private.job j on j.id = r.job_id
+                     where r.id = any (requests) and j.state = any (job_states) for no key update of j skip locked);
+  if not job_states && '{ready,running}' then
+    perform private.delete_own(requests);
+  else
+    perform private.tell('precis_control', r::text) from unnest(requests) r
+      where exists (select from private.job j where j.id = any (private.jobs_of(r)) and j.state = 'running');
+    update private.job j set state = 'cancelled', worker_id = null, deadline_at = null, updated_at = now(), finished_at = now()
+     where j.id = any (array(select unnest(private.jobs_of(r)) from unnest(requests) r)) and j.state in ('ready', 'running', 'waiting');
+    delete from private.partial p where p.request_id = any (requests);
+  end if;
+  return cardinality(requests);
+end $$;
+comment on function private.clear_own(uuid[], text[]) is
+  'Cancels those of the caller''s requests that are queued or running, deletes those that have ended; how many were in these states and not locked.';
+alter function private.clear_own(uuid[], text[]) owner to precis_definer;
+
+-- functions/gate.clear.sql
+create or replace function gate.clear(state text) returns json language plpgsql security definer set search_path = '' as $$
+declare
+  of_jobs constant text[] := case state when 'queued' then '{ready}' when 'running' then '{running,waiting}'
+                               when 'done' then '{done}' when 'failed' then '{failed}' when 'cancelled' then '{cancelled}' end;
+  requests uuid[];
+  cleared int := 0;
+  until timestamptz;
+begin
+  perform gate.check_statement();
+  if of_jobs is null then
+    perform gate.refuse(422, 'unknown_state', 'Say which requests: the state must be queued, running, done, failed or cancelled.');
+  end if;
+  requests := array(select r.id from private.request r join private.job j on j.id = r.job_id
+                     where r.owner = gate.uid() and j.state = any (of_jobs) order by r.created_at desc limit 10000);
+  begin
+    perform private.charge_changes(private.lock_cursor(gate.uid()), 1);
+    until := clock_timestamp() + interval '40 ms';
+    for i in 0 .. (cardinality(requests) - 1) / 50 loop
+      cleared := cleared + private.clear_own(requests[i * 50 + 1 : i * 50 + 50], of_jobs);
+      exit when clock_timestamp() > until;
+    end loop;
+  exception when lock_not_available or deadlock_detected or query_canceled then
+    perform gate.refuse_busy();
+  end;
+  return json_build_object('cleared', cleared, 'left', cardinality(requests) - cleared);
+end $$;
+comment on function gate.clear(text) is
+  'As many of the caller''s requests in a state as 40 ms are enough for, so that what waits for their locks need not wait long; how many, and how many are left, of 10,000 at most.';
+alter function gate.clear(text) owner to precis_definer;
+grant execute on function gate.clear(text) to pgrest_auth;
+
+-- functions/public.clear.sql
+create or replace function public.clear(state text) returns json language plpgsql set search_path = '' as $$
+begin
+  return gate.clear(clear.state);
+end $$;
+comment on function public.clear(text) is
+  'Cancels your requests that are queued or running, or deletes those that are done, failed or cancelled: a batch in each call. Answers how many were cleared, and how many are left: call it until none is.';
+grant execute on function public.clear(text) to pgrest_auth;
+
 create view public.attempts with (security_invoker = true) as
-  select a.request_id, a.epoch as n, a.claimed_at as started_at, a.ended_at, a.outcome, a.error_code, a.error_message
-    from private.attempt a;
+  select a.request_id, a.epoch as n, a.claimed_at as started_at, a.ended_at, a.outcome, a.error_code,
+         gate.metered(a.error_message, 'error_message') as error_message
+    from private.attempt a
+   where gate.is_fair()
+     and case when clock_timestamp() > statement_timestamp() + interval '100 ms' then gate.is_let_work(a.request_id) else true end;
 comment on view public.attempts is 'What was tried for your requests: one row for each attempt that has ended.';
 comment on column public.attempts.request_id is 'The request.';
 comment on column public.attempts.n is 'Counts the attempts at the request; one that was under way when it was looked at is missing.';
@@ -405,12 +629,15 @@ grant select on public.attempts to pgrest_auth;
 create trigger attempts_are_read_only instead of insert or update or delete on public.attempts
   for each row execute function private.refuse_write();
 
+-- The text is put together outside of the grouping: there it is counted each time that it is asked for.
 create view public.partials with (security_invoker = true) as
-  select p.request_id, p.epoch, string_agg(p.text, '' order by p.n) as text, max(p.n) as n
-    from private.partial p
+  select p.request_id, p.epoch,
+         gate.metered((select string_agg(q.text, '' order by q.n) from private.partial q
+                        where q.request_id = p.request_id and q.epoch = p.epoch), 'text') as text, p.n
+    from (select request_id, epoch, max(n) as n from private.partial group by request_id, epoch) p
     join private.request r on r.id = p.request_id
     join private.job j on j.id = r.job_id and j.epoch = p.epoch and j.state = 'running'
-   group by p.request_id, p.epoch;
+   where gate.is_fair();
 comment on view public.partials is 'The text so far of your running requests, for clients without a stream.';
 comment on column public.partials.request_id is 'The running request.';
 comment on column public.partials.epoch is 'Which attempt wrote it: if it changes, the text starts anew.';
@@ -432,13 +659,17 @@ notify pgrst, 'reload schema';
 
 -- migrate:down
 drop view gate.partial, public.partials, public.attempts;
-drop function public.retry(uuid), gate.retry(uuid), private.retry(uuid), public.cancel(uuid), gate.cancel(uuid), private.cancel(uuid),
+drop function public.clear(text), gate.clear(text), private.clear_own(uuid[], text[]), public.retry(uuid), gate.retry(uuid), private.retry(uuid), public.cancel(uuid), gate.cancel(uuid), private.cancel(uuid),
   private.check_own(uuid);
+drop trigger requests_change_is_fair on public.requests;
+drop trigger requests_keep_the_rest on public.requests;
+drop trigger requests_changes_are_made on public.requests;
 drop trigger requests_insert on public.requests;
 drop trigger requests_insert_has_rows on public.requests;
 drop trigger requests_update on public.requests;
 drop trigger requests_delete on public.requests;
-drop function private.delete_request(), private.update_request(), private.refuse_empty_insert(), private.insert_request(),
+drop function private.refuse_read_only(), private.check_change(), private.apply_changes(), private.change_own(jsonb), private.delete_own(uuid[]),
+  private.lock_own(uuid[], int), private.note_change(jsonb), private.count_rows(), private.max_affected(), private.delete_request(), private.update_request(), private.refuse_empty_insert(), private.insert_request(),
   private.replay_request(private.request, bytea), private.request_row(uuid), private.answer(int, uuid, boolean),
   private.idempotency_key(), private.check_request(public.requests), private.take_turn(), private.take_turn(uuid);
 drop view public.requests;

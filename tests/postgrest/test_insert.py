@@ -50,7 +50,8 @@ def test_it_is_stored_once_whatever_the_client_prefers_to_hear(prefer: str, body
 
 
 @pytest.mark.parametrize(("prefer", "error"), [
-    ("resolution=ignore-duplicates", (400, "42P10")), ("resolution=merge-duplicates", (403, "42501")),
+    ("resolution=ignore-duplicates", (400, "upsert_not_offered")),
+    ("resolution=merge-duplicates", (400, "upsert_not_offered")),
     ("handling=strict, nonsense=1", (400, "PGRST122")),
 ])  # fmt: skip
 def test_preferences_that_cannot_be_honoured_store_nothing(

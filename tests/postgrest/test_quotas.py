@@ -99,6 +99,7 @@ def test_usage_is_one_row_of_what_is_used_and_what_is_left(api: Rest) -> None:
         "requests_waiting": 1, "requests_waiting_limit": 5, "requests_waiting_left": 4,
         "requests_today": 1, "requests_per_day_limit": None, "requests_left": None,
         "bytes_today": SIZE, "bytes_per_day_limit": SIZE, "bytes_left": 0,
+        "changes_per_minute_limit": None, "changes_left": None,
     }  # fmt: skip
 
 
@@ -112,8 +113,8 @@ def test_who_has_just_signed_up_has_used_nothing(api: Rest) -> None:
 @pytest.mark.parametrize("path", ["/usage?requests_today=gt.0", "/attempts?n=gt.0"])
 def test_nobody_writes_what_is_there_to_read(path: str, method: str, api: Rest) -> None:
     body = {"requests_today": 0} if "usage" in path else {"n": 1}
-    for token, status in ((None, 401), (api.tokens.person().token(), 403)):
-        assert api.ask(method, path, token=token, json=body).error == (status, "42501")
+    for token, error in ((None, (401, "token_missing")), (api.tokens.person().token(), (403, "42501"))):
+        assert api.ask(method, path, token=token, json=body).error == error
 
 
 def test_attempts_tell_ones_own_history_and_nobody_elses(api: Rest) -> None:

@@ -1,7 +1,6 @@
 """Who sees what: nobody sees another
 one's rows, nothing outside `public` can be reached, and no answer names it."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +25,7 @@ def reach(api: Rest, path: str, **headers: str) -> Iterator[Any]:
 def test_the_anonymous_read_nothing_of_a_person(path: str, api: Rest) -> None:
     ask(api, api.tokens.person())
     answer = api.get(path)
-    assert answer.error == (401, "42501")
+    assert answer.error == (401, "token_missing")
     assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
@@ -46,10 +45,10 @@ def test_everybody_reads_the_models(api: Rest) -> None:
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", ["/models?name=eq.tiny:latest", "/partials?n=eq.1"])
 def test_nobody_writes_what_is_there_to_read(path: str, method: str, api: Rest) -> None:
-    for token, status in ((None, 401), (api.tokens.person().token(), 403)):
-        assert api.ask(
-            method, path, token=token, json={"name": "x"} if "name" in path else {"n": 2}
-        ).error == (status, "42501")
+    unknown = (401, "42501" if "models" in path else "token_missing")
+    for token, error in ((None, unknown), (api.tokens.person().token(), (403, "42501"))):
+        body = {"name": "x"} if "name" in path else {"n": 2}
+        assert api.ask(method, path, token=token, json=body).error == error
     assert [row["name"] for row in api.get("/models").json] == ["tiny:latest"]
 
 
@@ -67,7 +66,8 @@ def test_two_people_see_their_own_rows_and_no_others(api: Rest) -> None:
 @pytest.mark.parametrize("filters", [
     "or=(id.not.is.null,state.eq.queued)", "id=not.is.null", "text=like.*", "state=in.(queued,running,done)",
     "order=created_at&limit=1000",
-    "and=(or(id.not.is.null,title.is.null),task.eq.summarize)", "text=imatch.A",
+    "and=(or(id.not.is.null,title.is.null),task.eq.summarize)",
+    "text=ilike.A*",
 ])  # fmt: skip
 def test_no_filter_widens_what_one_sees(filters: str, api: Rest) -> None:
     ada, bob = api.tokens.person(), api.tokens.person()
@@ -135,7 +135,7 @@ def functions_in(api: Rest, *schemas: str) -> set[str]:
 
 def test_no_function_of_a_hidden_schema_can_be_called(api: Rest) -> None:
     public = functions_in(api, "public")
-    assert public == {"cancel", "retry"}
+    assert public == {"cancel", "retry", "clear"}
     for name in functions_in(api, "gate", "private") - public:
         for token in (None, api.tokens.person().token()):
             assert api.get(f"/rpc/{name}", token=token).error == (404, "PGRST202")
@@ -225,17 +225,11 @@ def test_deep_and_long_questions_do_no_harm(api: Rest) -> None:
     assert api.get("/requests", token=token).json == []
 
 
-def test_a_pattern_without_end_is_stopped_in_time(rest: Rest) -> None:
-    rest.query("update private.model set name = repeat('a', 2001)")
-    started = time.monotonic()
-    assert rest.get("/models?name=match.^(a*)(a*)(a*)%5C1%5C2%5C3$").error == (500, "57014")
-    assert time.monotonic() - started < 6  # three seconds for the anonymous, eight for others
-    assert rest.get("/models?select=available").status == 200
-
-
 def test_a_lock_is_not_waited_for_without_end(rest: Rest) -> None:
     ada = rest.tokens.person()
     with rest.database.connect() as other, other.transaction():
         other.execute("lock table private.request in access exclusive mode")
-        assert rest.get("/requests", token=ada.token()).code == "55P03"
+        answer = rest.get("/requests", token=ada.token())
+    assert answer.error == (409, "busy")
+    assert answer.headers["Retry-After"] == "1"
     assert rest.get("/requests", token=ada.token()).json == []

@@ -149,7 +149,7 @@ def test_what_the_gate_refuses_it_refuses_everywhere(changes: dict[str, Any], ap
 def test_without_the_role_a_token_is_worth_nothing(role: str | None, api: Rest) -> None:  # P09
     ada = api.tokens.person()
     ask(api, ada)
-    assert read(api, ada.token(role=role)) == (401, "42501")
+    assert read(api, ada.token(role=role)) == (401, "token_missing")
     assert api.get("/models", token=ada.token(role=role)).status == 200
 
 

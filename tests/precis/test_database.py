@@ -41,6 +41,11 @@ def test_a_server_is_prepared_once_and_then_left_as_it_is(settings: StackSetting
                 "select pg_get_userbyid(datdba) from pg_database where datname = 'precis'"
             )
             assert owner.fetchone() == ("precis_owner",)
+        assert not asyncio.run(database.is_open_to_patterns(here.owner_url))
+        own.psql("precis", "-c", "grant execute on function textregexeq(text, text) to public")
+        assert asyncio.run(database.is_open_to_patterns(here.owner_url))
+        asyncio.run(database.prepare(url, here, CHECKOUT, PSQL))
+        assert not asyncio.run(database.is_open_to_patterns(here.owner_url))
     assert first.endswith("migrations applied")
     assert second == "up to date"
 

@@ -101,10 +101,13 @@ def test_the_authenticator_owns_nothing_and_reads_nothing(catalogue: Catalogue) 
 
 
 TELL = "private.tell(text,text)"
-OF_EVERY_CLIENT = {"gate.claims()", "gate.uid()", "gate.header(text)", "gate.pre_request()"}
+OF_EVERY_CLIENT = {
+    "gate.claims()", "gate.uid()", "gate.header(text)", "gate.pre_request()", "gate.is_fair()",
+}  # fmt: skip
 OF_A_PERSON = {
     "cancel(uuid)", "retry(uuid)", "gate.cancel(uuid)", "gate.retry(uuid)", "gate.request_state(text)",
-    "gate.allowance()",
+    "gate.allowance()", "clear(text)", "gate.clear(text)", "gate.is_affordable(integer,text)",
+    "gate.metered(text,text)", "gate.metered(jsonb,text)", "gate.is_let_work(uuid)",
 }  # fmt: skip
 OF_AUTHSVC_TO_CALL = {
     "private.session_fault(private.session,timestamp with time zone,timestamp with time zone)"
@@ -126,6 +129,18 @@ def test_a_role_calls_these_functions_and_no_other(
     role: str, functions: set[object], catalogue: Catalogue
 ) -> None:
     assert names(catalogue, FUNCTIONS, role) == functions
+
+
+PATTERNS: LiteralString = """
+    select p.oid::regprocedure::text from pg_operator o join pg_proc p on p.oid = o.oprcode
+     where o.oprname ~ '^!?~\\*?$' and p.proname ~ 'regex' and has_function_privilege(%s, p.oid, 'execute')"""
+
+
+def test_regular_expressions_are_for_everybody_but_the_web_roles(catalogue: Catalogue) -> None:
+    for role in ("pgrest_anon", "pgrest_auth"):
+        assert names(catalogue, PATTERNS, role) == set()
+    for role in {*ROLES} - {"pgrest_anon", "pgrest_auth"}:
+        assert len(names(catalogue, PATTERNS, role)) == 12
 
 
 def test_no_role_setting_turns_row_security_off(catalogue: Catalogue) -> None:

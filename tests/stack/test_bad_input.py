@@ -28,7 +28,7 @@ REFUSED: dict[str, tuple[dict[str, Any] | bytes, int, str]] = {
     "names an unknown model": (TEXT | {"model": "gpt-99"}, 422, "unknown_model"),
     "has an unknown column": (TEXT | {"colour": "red"}, 400, "PGRST204"),
     "says who owns it": (TEXT | {"owner": NOBODY}, 400, "PGRST204"),
-    "says it is done": (TEXT | {"state": "done"}, 403, "42501"),
+    "says it is done": (TEXT | {"state": "done"}, 422, "read_only_column"),
     "has NUL in its text": (TEXT | {"text": "a\0b"}, 400, "22P05"),
     "has a lone surrogate in its text": (b'{"task": "summarize", "text": "a\\ud800b"}', 400, "PGRST102"),
     "is not JSON": (b"{nope", 400, "PGRST102"),

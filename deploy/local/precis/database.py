@@ -19,6 +19,10 @@ from precis.setup import DATABASE, migration_environ, migration_url
 
 CONNECT_SECONDS = 3
 MIGRATION_LOCK = 7_203_641_118  # ours alone; every process that migrates takes it, since dbmate takes none
+OPEN_TO_PATTERNS = """
+select from pg_roles r join pg_namespace on nspname = 'gate' where rolname in ('pgrest_anon', 'pgrest_auth')
+   and has_function_privilege(r.oid, 'pg_catalog.textregexeq(text, text)', 'execute')
+"""
 LIBPQ_VARIABLES = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",
@@ -44,6 +48,13 @@ async def answers(url: str) -> str:
         return ".".join(str(connection.info.server_version // 10**n % 100) for n in (4, 0))
 
 
+async def is_open_to_patterns(url: str) -> bool:
+    """Whether clients may bring regular expressions: sql/database.sql has not been run in that database."""
+    async with await connect(url) as connection:
+        row = await (await connection.execute(OPEN_TO_PATTERNS)).fetchone()
+    return row is not None
+
+
 async def prepare(superuser_url: str, settings: StackSettings, checkout: Path, psql: Path) -> str:
     """Roles, database, migrations. Says what changed."""
     await make_roles(superuser_url, settings, checkout / "sql" / "roles.sql", psql)
@@ -57,6 +68,7 @@ async def prepare(superuser_url: str, settings: StackSettings, checkout: Path, p
                     sql.Identifier(DATABASE)
                 )
             )
+    await _as_superuser(superuser_url, checkout / "sql" / "database.sql", psql, PGDATABASE=DATABASE)
     return await migrate(settings.owner_url, checkout)
 
 
@@ -92,9 +104,14 @@ async def make_roles(superuser_url: str, settings: StackSettings, script: Path, 
         "precis_owner": settings.owner_url,
     }
     lines = [f"\\set {role}_password {_quoted(password_of(url))}" for role, url in passwords.items()]
-    environ = {**clean_environ(os.environ), **_libpq(superuser_url)}
+    await _as_superuser(superuser_url, script, psql, *lines)
+
+
+async def _as_superuser(url: str, script: Path, psql: Path, *before: str, **changed: str) -> None:
+    """Runs a file of SQL with psql, after these lines; `changed` are variables of libpq."""
+    environ = {**clean_environ(os.environ), **_libpq(url), **changed}
     command = (str(psql), "--no-psqlrc", "--quiet", "--no-password", "--file", "-")
-    text = "\n".join([*lines, f"\\i {_quoted(str(script))}", ""])
+    text = "\n".join([*before, f"\\i {_quoted(str(script))}", ""])
     code, output = await _run(*command, cwd=script.parent, environ=environ, text=text)
     if code != 0:
         raise PartFailed(

@@ -83,8 +83,10 @@ async def _ask_postgres(superuser_url: str) -> Readiness:
     """Its silence is never taken for its end: it may be recovering, and is not ours to kill."""
     try:
         version = await database.answers(superuser_url)
+        is_open = await database.is_open_to_patterns(superuser_url)
     except psycopg.OperationalError as error:
         _, fatal, reason = str(error).partition("FATAL:")
         return Readiness(False, reason.strip().splitlines()[0] if fatal else "does not answer")
     info = psycopg.conninfo.conninfo_to_dict(superuser_url)
-    return Readiness(True, f"PostgreSQL {version} on {info.get('host')}:{info.get('port', 5432)}")
+    said = f"PostgreSQL {version} on {info.get('host')}:{info.get('port', 5432)}"
+    return Readiness(True, f"{said}; as a superuser run sql/database.sql in it" if is_open else said)

@@ -140,6 +140,7 @@ def _quota(parser: Parser) -> None:
         ("--requests-per-day", "requests_per_day", limit, "requests in a day (UTC), or none for no limit"),
         ("--bytes-per-day", "bytes_per_day", limit_bytes, "bytes of text in a day, such as 512m, or none"),
         ("--waiting", "requests_waiting", limit, "requests that may wait at a time, or none"),
+        ("--changes-per-minute", "changes_per_minute", limit, "requests changed or deleted, or none"),
     ):
         parser.add_argument(
             name, dest=dest, action=SetLimit, type=kind, default=argparse.SUPPRESS, metavar="N", help=sentence

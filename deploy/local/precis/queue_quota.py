@@ -14,7 +14,7 @@ MOST_LISTED = 100
 # The account's own row, or the one for everybody; and what has been used of it.
 ALLOWANCE: LiteralString = """
 select coalesce(a.email, 'everybody') as who, w.owner is not null as own,
-       w.requests_per_day, w.bytes_per_day, w.requests_waiting, w.weight::float8,
+       w.requests_per_day, w.bytes_per_day, w.requests_waiting, w.changes_per_minute, w.weight::float8,
        c.waiting as waiting_now,
        c.day_requests * (c.day = (now() at time zone 'UTC')::date)::int as requests_today,
        c.day_bytes * (c.day = (now() at time zone 'UTC')::date)::int as bytes_today
@@ -23,7 +23,8 @@ select coalesce(a.email, 'everybody') as who, w.owner is not null as own,
   left join private.event_cursor c on c.owner = %(owner)s
 """
 OWN_ONES: LiteralString = """
-select a.email as who, true as own, w.requests_per_day, w.bytes_per_day, w.requests_waiting, w.weight::float8,
+select a.email as who, true as own,
+       w.requests_per_day, w.bytes_per_day, w.requests_waiting, w.changes_per_minute, w.weight::float8,
        c.waiting as waiting_now,
        c.day_requests * (c.day = (now() at time zone 'UTC')::date)::int as requests_today,
        c.day_bytes * (c.day = (now() at time zone 'UTC')::date)::int as bytes_today
@@ -34,7 +35,8 @@ select a.email as who, true as own, w.requests_per_day, w.bytes_per_day, w.reque
 """
 # A row of an account's own begins as a copy of everybody's. `given` names what is to be set.
 SET: LiteralString = """
-insert into private.allowance as a (owner, requests_per_day, bytes_per_day, requests_waiting, weight)
+insert into private.allowance as a
+  (owner, requests_per_day, bytes_per_day, requests_waiting, changes_per_minute, weight)
 select %(owner)s::uuid,
        case when 'requests_per_day' = any (%(given)s) then %(requests_per_day)s::int
             else g.requests_per_day end,
@@ -42,6 +44,8 @@ select %(owner)s::uuid,
             else g.bytes_per_day end,
        case when 'requests_waiting' = any (%(given)s) then %(requests_waiting)s::int
             else g.requests_waiting end,
+       case when 'changes_per_minute' = any (%(given)s) then %(changes_per_minute)s::int
+            else g.changes_per_minute end,
        coalesce(%(weight)s::real, g.weight, 1)
   from (select) one left join private.allowance g on g.owner is null
 on conflict (owner) do update set
@@ -51,11 +55,13 @@ on conflict (owner) do update set
                             else a.bytes_per_day end,
        requests_waiting = case when 'requests_waiting' = any (%(given)s) then excluded.requests_waiting
                                else a.requests_waiting end,
+       changes_per_minute = case when 'changes_per_minute' = any (%(given)s) then excluded.changes_per_minute
+                                 else a.changes_per_minute end,
        weight = coalesce(%(weight)s::real, a.weight)
 """
 RESET: LiteralString = "delete from private.allowance a where a.owner = %(owner)s"
 
-LIMITS = ("requests_per_day", "bytes_per_day", "requests_waiting")
+LIMITS = ("requests_per_day", "bytes_per_day", "requests_waiting", "changes_per_minute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class Allowance:
     requests_per_day: int | None
     bytes_per_day: int | None
     requests_waiting: int | None
+    changes_per_minute: int | None
     weight: float
     waiting_now: int | None
     requests_today: int | None
@@ -94,7 +101,9 @@ async def read_allowance(connection: Connection, email: str | None) -> Allowance
     async with connection.cursor(row_factory=class_row(Allowance)) as cursor:
         await cursor.execute(ALLOWANCE, {"owner": owner})
         found = await cursor.fetchone()
-    return found or Allowance(email or "everybody", False, None, None, None, 1, None, None, None)
+    if found is None:  # an operator has deleted everybody's row
+        return Allowance(email or "everybody", False, None, None, None, None, 1, None, None, None)
+    return found
 
 
 async def read_own(connection: Connection) -> list[Allowance]:

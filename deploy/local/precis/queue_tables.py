@@ -87,7 +87,7 @@ def show_allowance(console: Console, allowance: Allowance, own: list[Allowance])
     console.print(pairs(_limits(allowance)))
     if own:
         console.print()
-        names = ("account ", " requests a day", " bytes a day", " waiting", " weight")
+        names = ("account ", " requests a day", " bytes a day", " waiting", " changes a minute", " weight")
         console.print(table(*names, rows=map(_allowance, own)))
 
 
@@ -185,7 +185,8 @@ def _dead(row: Row) -> list[Cell]:
 
 def _allowance(allowance: Allowance) -> list[Cell]:
     daily: list[Cell] = [number(allowance.requests_per_day), size(allowance.bytes_per_day)]
-    return [clean(allowance.who), *daily, number(allowance.requests_waiting), f"{allowance.weight:g}"]
+    rest: list[Cell] = [number(allowance.requests_waiting), number(allowance.changes_per_minute)]
+    return [clean(allowance.who), *daily, *rest, f"{allowance.weight:g}"]
 
 
 def _worker(worker: Worker, *, wide: bool) -> list[Cell]:
@@ -206,6 +207,7 @@ def _limits(allowance: Allowance) -> Pairs:
         "requests a day": (number(allowance.requests_per_day), allowance.requests_today, number),
         "bytes a day": (size(allowance.bytes_per_day), allowance.bytes_today, size),
         "waiting": (number(allowance.requests_waiting), allowance.waiting_now, number),
+        "changes a minute": (number(allowance.changes_per_minute), None, number),
     }
     shown: Pairs = [
         (name, limit if used is None else f"{limit}, {form(used)} used")
