@@ -15,7 +15,7 @@ from typing import Any
 
 from precis.process import LEASH
 
-START_SECONDS = 40.0  # two busy cores, five interpreters
+START_SECONDS = 120.0  # two cores that have much else to do, five interpreters
 STOP_SECONDS = 20.0
 LOOK_AGAIN_SECONDS = 0.02
 

@@ -21,11 +21,11 @@ import aiohttp
 from tests.neighbour.model_server import SENTENCE
 from tests.stack.client import story
 
-NICENESS = 10  # A's own machine is another one
 ANSWER_SECONDS = 30.0
 PAUSE_SECONDS = 0.05  # after a refusal: a loop that is told to wait is no news
 WORDS = len(SENTENCE.split())  # or each would be asked twice
 SENTENCES = 8
+ARRAY = 500
 Row = dict[str, Any]
 
 
@@ -48,6 +48,7 @@ class Aggressor:
     http: aiohttp.ClientSession
     answers: Counter[str] = field(default_factory=Counter)
     numbers: Iterator[int] = field(default_factory=itertools.count)
+    backlog: list[str] = field(default_factory=list)  # ids of the rows that were there at the beginning
 
     def row(self, text: str = "", **columns: Any) -> Row:
         """An ordinary request, or one with that text."""
@@ -64,6 +65,11 @@ class Aggressor:
         """Their ids; none if they were refused."""
         found = await self.rest("POST", "/requests?select=id", rows, Prefer="return=representation")
         return [row["id"] for row in found] if isinstance(found, list) else []
+
+    async def prepare(self, count: int) -> None:
+        """So many rows wait."""
+        for _ in range(0, count, ARRAY):
+            self.backlog += await self.insert(self.rows(min(ARRAY, count)))
 
     async def change(self, filters: str, columns: Row) -> None:
         await self.rest("PATCH", f"/requests?{filters}", columns, Prefer="return=minimal,max-affected=100000")
@@ -141,6 +147,7 @@ async def main(name: str) -> None:
     timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as http:
         a = Aggressor(where, http)
+        await a.prepare(SCENARIOS[name].backlog)
         doing = asyncio.ensure_future(SCENARIOS[name].do(a))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, doing.cancel)
         print("began", flush=True)
@@ -151,5 +158,4 @@ async def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(NICENESS)
     asyncio.run(main(sys.argv[1]))

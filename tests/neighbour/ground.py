@@ -32,9 +32,11 @@ class Ground:
     postgres: "asyncpg.Connection[asyncpg.Record]"  # a superuser's
 
     async def anew(self) -> None:
-        """Nothing that one scenario did is felt in the next: no row, no full pool, no opened breaker."""
-        worked = [worker.part for worker in self.workers]
-        parts = [self.stack.parts["postgrest"], self.stack.engine, *worked]
+        """Nothing that one scenario did is felt in the next: no row, no full pool, no opened breaker. Who
+        does not answer is started anew as well."""
+        others = (self.stack.parts["postgrest"], self.stack.engine)
+        stuck = [part for part in others if not await asyncio.to_thread(part.is_ready)]
+        parts = [*stuck, *(worker.part for worker in self.workers)]
         for part in parts:
             part.ask_to_leave()
         for part in parts:
@@ -78,3 +80,5 @@ async def ground() -> AsyncIterator[Ground]:
                         yield Ground(stack, workers, postgres)
                     finally:
                         postgres.terminate()
+                        for worker in workers:  # one that is held up would keep us from saying so
+                            worker.kill()

@@ -18,7 +18,7 @@ from tests.neighbour.ground import Ground
 from tests.neighbour.model_server import CALL_SECONDS
 from tests.neighbour.pulse import pulse
 from tests.neighbour.scenarios import Scenario
-from tests.neighbour.steady import Steady
+from tests.neighbour.steady import NEVER, Steady
 from tests.stack.client import Client
 
 ENDING_SECONDS = 40.0
@@ -55,8 +55,9 @@ class Line:
 
     @property
     def is_telling(self) -> bool:
-        """Whether A did what there was to do."""
-        return not self.scenario.needs_success or any(status.startswith("2") for status in self.answers)
+        """Whether B was well alone, and A did what there was to do."""
+        did = not self.scenario.needs_success or any(status.startswith("2") for status in self.answers)
+        return did and bool(self.answers) and max(self.alone) < NEVER
 
 
 async def measure(ground: Ground, scenario: Scenario, pace: Pace) -> Line:

@@ -17,11 +17,13 @@ Deed = Callable[[Aggressor], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`model` is whose slots A and B share. If `needs_success`, a run where A got no 2xx proves nothing."""
+    """`model` is whose slots A and B share, `backlog` how many rows of A wait already when it begins. If
+    `needs_success`, a run where A got no 2xx proves nothing."""
 
     name: str
     do: Deed
     model: str = MODEL
+    backlog: int = 0
     is_short: bool = False
     needs_success: bool = True
 
@@ -30,10 +32,10 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(
-    name: str, *, model: str = MODEL, short: bool = False, needs_success: bool = True
+    name: str, *, model: str = MODEL, backlog: int = 0, short: bool = False, needs_success: bool = True
 ) -> Callable[[Deed], Deed]:
     def add(do: Deed) -> Deed:
-        SCENARIOS[name] = Scenario(name, do, model, short, needs_success)
+        SCENARIOS[name] = Scenario(name, do, model, backlog, short, needs_success)
         return do
 
     return add
@@ -42,9 +44,9 @@ def scenario(
 # --- many rows ---
 
 
-@scenario("arrays-of-500", short=True)
+@scenario("arrays-of-500", backlog=500, short=True)
 async def arrays_of_500(a: Aggressor) -> None:
-    for _ in range(3):
+    for _ in range(2):
         await a.insert(a.rows(500))
 
 
@@ -68,27 +70,28 @@ async def scheduled(a: Aggressor) -> None:
 # --- changes ---
 
 
-@scenario("patch-priority", short=True)
+@scenario("patch-priority", backlog=400, short=True)
 async def patch_priority(a: Aggressor) -> None:
-    await backlog(a, 400)
     while True:
         await a.change("state=eq.queued", {"priority": 1})
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.3)
 
 
-@scenario("patch-run-at")
+@scenario("patch-run-at", backlog=400)
 async def patch_run_at(a: Aggressor) -> None:
-    await backlog(a, 400)
     while True:
         await a.change("state=eq.queued", {"run_at": "2020-01-01T00:00:00Z"})
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.3)
 
 
-@scenario("patch-single-rows")
+@scenario("patch-single-rows", backlog=400)
 async def patch_single_rows(a: Aggressor) -> None:
     """One by one, as a client that keeps to any limit of rows would."""
-    ids = await backlog(a, 400)
-    await a.together(4, lambda: a.change(f"id=eq.{random.choice(ids)}", {"priority": random.choice((0, 1))}))
+
+    async def once() -> None:
+        await a.change(f"id=eq.{random.choice(a.backlog)}", {"priority": random.choice((0, 1))})
+
+    await a.together(4, once)
 
 
 @scenario("priority-closed-loop", short=True)
@@ -103,12 +106,10 @@ async def priority_closed_loop(a: Aggressor) -> None:
     await a.together(24, one)
 
 
-@scenario("retry-loop")
+@scenario("retry-loop", backlog=50)
 async def retry_loop(a: Aggressor) -> None:
-    ids = await backlog(a, 50)
-
     async def again() -> None:
-        row = random.choice(ids)
+        row = random.choice(a.backlog)
         await a.call("cancel", id=row)
         await a.call("retry", id=row)
 
@@ -124,25 +125,17 @@ async def insert_cancel_loop(a: Aggressor) -> None:
     await a.together(8, once)
 
 
-@scenario("clear-10000-rows")
+@scenario("clear-10000-rows", backlog=10_000)
 async def clear(a: Aggressor) -> None:
-    await backlog(a, 10_000)
     while True:
         if not await a.call("clear", state="queued"):
             await a.delete("state=eq.queued")
 
 
-@scenario("delete-2000-rows", short=True)
+@scenario("delete-2000-rows", backlog=2_000, short=True)
 async def delete(a: Aggressor) -> None:
-    await backlog(a, 2_000)
     while True:
         await a.delete("state=eq.queued")
-
-
-async def backlog(a: Aggressor, count: int) -> list[str]:
-    """Rows that wait; their ids."""
-    size = min(count, 500)
-    return [row for _ in range(count // size) for row in await a.insert(a.rows(size))]
 
 
 # --- texts: each given to a model server that does nothing with it, and to the built-in engine ---
