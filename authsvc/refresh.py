@@ -48,17 +48,18 @@ def encode(token: RefreshToken, secret: bytes) -> str:
 
 def decode(text: str, secret: bytes) -> RefreshToken:
     """What the text says. Raises RefreshTokenError unless we have written exactly this text."""
-    if len(text) != TOKEN_CHARS:
+    if len(text) != TOKEN_CHARS or not text.isascii():
         raise RefreshTokenError
     try:
         raw = base64.b64decode(text, altchars=b"-_", validate=True)
-        version, key_id, session_id, generation = PREFIX.unpack(raw[:-MAC_BYTES])
+        _, _, session_id, generation = PREFIX.unpack(raw[:-MAC_BYTES])
     except (binascii.Error, ValueError, struct.error) as error:
         raise RefreshTokenError from error
-    genuine = hmac.compare_digest(raw[-MAC_BYTES:], mac(secret, raw[:-MAC_BYTES]))
-    if not genuine or (version, key_id) != (VERSION, KEY_ID):
+    token = RefreshToken(UUID(bytes=session_id), generation)
+    # Not the bytes but the text is compared: base64 has other spellings of the same bytes ("+" for "-").
+    if not hmac.compare_digest(text.encode("ascii"), encode(token, secret).encode("ascii")):
         raise RefreshTokenError
-    return RefreshToken(UUID(bytes=session_id), generation)
+    return token
 
 
 def judge(token: RefreshToken, seen: Seen, *, grace_seconds: float) -> Verdict:

@@ -34,6 +34,15 @@ def test_no_changed_character_is_accepted(position: int, character: str) -> None
             decode(changed, SECRET)
 
 
+@given(st.uuids(), st.integers(0, 2**31 - 1))
+def test_it_has_one_spelling(session_id: UUID, generation: int) -> None:
+    text = encode(RefreshToken(session_id, generation), SECRET)
+    for one, other in (("-", "+"), ("_", "/")):
+        if one in text:
+            with pytest.raises(RefreshTokenError):
+                decode(text.replace(one, other, 1), SECRET)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -43,6 +52,10 @@ def test_no_changed_character_is_accepted(position: int, character: str) -> None
         lambda text: text + "A",
         lambda text: " " + text[1:],
         lambda text: text[:-1] + "é",
+        lambda text: text[:-1] + "\udce9",
+        lambda text: text[:-2] + "==",
+        lambda text: text[:-1] + "\n",
+        lambda text: text.swapcase(),
         lambda text: text.replace("-", "+").replace("_", "/") + " ",
         lambda text: base64.urlsafe_b64encode(b"\2" + base64.urlsafe_b64decode(text)[1:]).decode(),
         lambda text: encode(RefreshToken(TOKEN.session_id, 8), bytes(32)),
