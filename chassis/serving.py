@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -28,6 +28,23 @@ UNREAD_BODY_SECONDS = 1.0  # for a client that sends on after its refusal
 ADDRESS = re.compile(
     r"unix:(?P<path>/.+)|(\[(?P<host6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:/\[\]]+)):(?P<port>[0-9]{1,5})"
 )
+
+CONTINUE = "100-continue"
+# Headers that we look at. Others, such as User-Agent or somebody's cookies, may hold anything.
+READ = (
+    "accept",
+    "authorization",
+    "content-encoding",
+    "content-type",
+    "expect",
+    "if-none-match",
+    "last-event-id",
+    "origin",
+    "sec-fetch-site",
+    "x-forwarded-for",
+)
+
+RequestHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger()
 _stopping = web.AppKey("stopping", asyncio.Event)
@@ -118,9 +135,20 @@ async def _linger(runner: web.AppRunner) -> None:
 
 
 class _Protocol(web.RequestHandler):
-    """aiohttp's, with our answer to what is not HTTP: its own repeats the bytes and logs a traceback."""
+    """aiohttp's, with our answer to what is not HTTP, or not in letters: its own repeats the bytes and logs a
+    traceback."""
 
     __slots__ = ()
+
+    async def _handle_request(
+        self, request: web.BaseRequest, start_time: float | None, request_handler: RequestHandler
+    ) -> tuple[web.StreamResponse, bool]:
+        """Before the application: aiohttp looks at Expect before any middleware is asked."""
+
+        async def answer(asked: web.BaseRequest) -> web.StreamResponse:
+            return _refusal(asked) or await request_handler(asked)
+
+        return await super()._handle_request(request, start_time, answer)
 
     def handle_error(
         self,
@@ -135,6 +163,22 @@ class _Protocol(web.RequestHandler):
         response = ApiError(400, "malformed_request", "Send valid HTTP/1.1, and shorter headers.").response()
         response.force_close()
         return response
+
+
+def _refusal(request: web.BaseRequest) -> web.Response | None:
+    """The answer to a request that no handler should see: bytes that are no letters where we read, and an
+    expectation that nobody meets."""
+    read = [value for name, value in request.headers.items() if name.lower() in READ]
+    if not all(text.isascii() for text in (request.raw_path, *read)):
+        refused = ApiError(400, "malformed_request", "Send the address and the headers in ASCII.")
+    elif request.headers.get(hdrs.EXPECT, CONTINUE).lower() not in ("", CONTINUE):
+        refused = ApiError(417, "expectation_failed", f"The only expectation that is met is {CONTINUE}.")
+    else:
+        return None
+    log.info("http.malformed", error=refused.code)
+    response = refused.response()
+    response.force_close()  # a body may follow, or not
+    return response
 
 
 def _protocol(runner: web.AppRunner) -> _Protocol:

@@ -1,6 +1,7 @@
 """Reads the body of a chat or generate call as Ollama does, and refuses in its words what it refuses."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -119,10 +120,11 @@ def _seconds(value: Any) -> float | None:
     """A duration as Go writes it ("1h30m", "500ms"), or seconds as a number. Raises Refusal."""
     if value is None:
         return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    seconds = _parse_duration(value) if isinstance(value, str) else None
-    if seconds is None:
+    try:
+        seconds = _parse_duration(value) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = None
+    if seconds is None or isinstance(value, bool) or not math.isfinite(seconds):
         raise Refusal(400, f'time: invalid duration "{value}"')
     return seconds
 

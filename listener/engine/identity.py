@@ -13,6 +13,7 @@ VERSION = "0.0.0-extractive"
 NAME = "extractive:latest"
 CONTEXT_TOKENS = 2 * 1024 * 1024
 KEEP_ALIVE_SECONDS = 5 * 60.0
+LONGEST_SECONDS = 10 * 366 * 24 * 60 * 60.0  # what is longer is for ever, and no date
 _FOR_EVER = datetime(2318, 1, 1, tzinfo=UTC)  # as Ollama writes a model that is kept for ever
 _DETAILS = {
     "parent_model": "",
@@ -38,7 +39,7 @@ class Residence:
     def keep(self, seconds: float | None) -> None:
         """Stay loaded for so long from now; 0 unloads, below 0 is for ever, None is the default."""
         kept = KEEP_ALIVE_SECONDS if seconds is None else seconds
-        self._until = float("inf") if kept < 0 else time.monotonic() + kept
+        self._until = time.monotonic() + kept if 0 <= kept <= LONGEST_SECONDS else float("inf")
 
     def running(self) -> list[dict[str, Any]]:
         """The entries of /api/ps."""

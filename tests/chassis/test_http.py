@@ -336,3 +336,13 @@ async def test_a_failure_that_is_meant_is_louder_than_a_refusal(make: Callable[[
     *_, (line,) = await answer_to(make())
     assert line["log_level"] == ("warning" if make().status == 503 else "error")
     assert "cause" not in line
+
+
+@pytest.mark.parametrize("body", [
+    b'{"a": %s}' % (b"9" * 5000), b'{"a": -%s}' % (b"9" * 5000), b'{"a": 1e999}', b'{"a": NaN}', b"[" * 9000,
+    b'{"a":' * 3000, b'{"a": 1, "a": 2}', b"\xef\xbb\xbf{}", b"{}\0", b'{"a": "\xff"}', b"{\0}\0", b"",
+    b'{"a": "%s' % (b"\\" * 9001),
+])  # fmt: skip
+async def test_a_body_that_is_no_json_is_the_senders_fault(body: bytes) -> None:
+    status, answer = await posted(body)
+    assert (status, answer["code"]) == (400, "invalid_json")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.chassis.client import dialogue
 from tests.fix_stack import Stack
 from tests.stack.client import Answer, Client, story
 
@@ -97,3 +98,16 @@ async def test_odd_but_right_text_goes_through_the_whole_stack(stack: Stack) -> 
         request = (await ada.insert(text))["id"]
         row = await ada.until(request, "done", "failed")
     assert (row["state"], row["text"]) == ("done", text)
+
+
+@pytest.mark.parametrize("line", ["GET /\xff HTTP/1.1", "GET / HTTP/1.1\r\nAuthorization: Bearer \xff",
+                                  "GET / HTTP/1.1\r\nExpect: \xe9"])  # fmt: skip
+@pytest.mark.parametrize("key", ["listen", "admin_listen"])
+@pytest.mark.parametrize("section", ["authsvc", "events", "engine"])
+async def test_bytes_that_are_no_letters_are_malformed_at_every_part(
+    stack: Stack, section: str, key: str, line: str
+) -> None:
+    sent = f"{line}\r\nHost: a\r\nConnection: close\r\n\r\n".encode("latin-1")
+    answer = await dialogue(f"http://{stack.sections[section][key]}", sent)
+    assert answer.split()[1] == b"400"
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "malformed_request"
