@@ -137,7 +137,7 @@ def _settle(field: "dataclasses.Field[Any]", hint: Any, layers: list[Layer], fau
 def _toml_layer(path: Path, faults: list[str]) -> Layer:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         faults.append(f"{path}: cannot be read as TOML: {error}")
         return {}
     sections = {

@@ -242,7 +242,8 @@ def part(stack: Stack, name: str) -> Part:
 
 
 def postgrest_binary() -> Path:
-    return binary.find(os.environ.get("PRECIS_POSTGREST", ""), layout.parts_cache(), print)
+    cache = layout.parts_cache(layout.locate().cache)
+    return binary.find(os.environ.get("PRECIS_POSTGREST", ""), cache, print)
 
 
 def render_postgrest(stack: Stack) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from precis.__main__ import parser
+from precis.command_line import parser
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_FUNCTION = 50

@@ -12,6 +12,7 @@ from precis.faults import NotRunning, RequestFailed
 
 from chassis.http import application, serve
 
+CUT = -1  # the connection is reset
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -21,6 +22,7 @@ class Service:
     def __init__(self, *statuses: int, expires_in: int = 600) -> None:
         self.statuses = list(statuses)
         self.expires_in = expires_in
+        self.is_ours = True
         self.keys: list[str] = []
         self.logins = 0
 
@@ -34,11 +36,15 @@ class Service:
                 "hint": "Look again.",
             }
             return web.json_response(body, status=401)
-        return web.json_response({"access_token": f"t{self.logins}", "expires_in": self.expires_in})
+        token = {"access_token": f"t{self.logins}", "expires_in": self.expires_in}
+        return web.json_response(token if self.is_ours else ["something else"])
 
     async def insert(self, request: web.Request) -> web.Response:
         self.keys.append(request.headers["Idempotency-Key"])
         status = self.statuses.pop(0) if self.statuses else 201
+        if status == CUT:
+            assert request.transport
+            request.transport.abort()
         if status == 400:
             return web.json_response({"code": "", "message": "terminating connection"}, status=400)
         return web.json_response([{"id": "1"}] if status == 201 else None, status=status)
@@ -71,6 +77,31 @@ async def test_an_outage_is_sat_out_under_the_same_idempotency_key() -> None:
         assert await client.submit({}) == {"id": "1"}
     assert len(service.keys) == 4
     assert len(set(service.keys)) == 1
+
+
+async def test_a_connection_that_was_reset_is_tried_again() -> None:
+    service = Service(CUT, CUT)
+    async with service.client() as client:
+        assert await client.submit({}) == {"id": "1"}
+    assert len(set(service.keys)) == 1
+
+
+async def test_a_session_that_has_ended_is_begun_anew_once() -> None:
+    service = Service(401)
+    async with service.client() as client:
+        assert await client.submit({}) == {"id": "1"}
+    assert service.logins == 2
+    async with Service(401, 401).client() as client:
+        with pytest.raises(RequestFailed, match="HTTP 401"):
+            await client.submit({})
+
+
+async def test_another_program_on_that_port_is_named() -> None:
+    service = Service()
+    service.is_ours = False
+    async with service.client() as client:
+        with pytest.raises(RequestFailed, match="is not Precis"):
+            await client.submit({})
 
 
 async def test_an_outage_that_does_not_end_is_a_fault() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from precis.__main__ import parser
+from precis.command_line import parser
 from precis.faults import BadUsage, RequestFailed
 from precis.layout import Layout
 from precis.settings import PlaceSettings

@@ -5,7 +5,7 @@ import argparse
 from typing import Any
 
 import pytest
-from precis.__main__ import parser
+from precis.command_line import parser
 from precis.queue_arguments import limit, limit_bytes, seconds, weight
 
 

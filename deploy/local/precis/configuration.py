@@ -23,7 +23,7 @@ def read(path: Path) -> dict[str, dict[str, object]]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BadConfiguration(
             "config_unreadable", f"{path} is not valid TOML: {error}. Mend or remove it."
         ) from error

@@ -5,7 +5,7 @@ import asyncio
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import sql
@@ -15,7 +15,7 @@ from precis.faults import PartFailed
 from precis.layout import program
 from precis.process import clean_environ
 from precis.settings import StackSettings
-from precis.setup import DATABASE, migration_environ, migration_url
+from precis.setup import DATABASE, migration_environ, migration_url, split
 
 CONNECT_SECONDS = 3
 MIGRATION_LOCK = 7_203_641_118  # ours alone; every process that migrates takes it, since dbmate takes none
@@ -122,7 +122,7 @@ async def _as_superuser(url: str, script: Path, psql: Path, *before: str, **chan
 
 
 def password_of(url: str) -> str:
-    return unquote(urlsplit(url).password or "")
+    return unquote(split(url).password or "")
 
 
 async def _run(*argv: str, cwd: Path, environ: Mapping[str, str], text: str = "") -> tuple[int, str]:

@@ -6,12 +6,15 @@ Fault
 ├── AlreadyRunning     another `precis` runs this stack
 ├── NotRunning         the command needs a running stack, and nothing answers
 ├── PartFailed         a part does not start, or the program that it needs is not to be had
-└── RequestFailed      the service refused a request, or could not do it
+├── RequestFailed      the service refused a request, or could not do it
+└── OutputLost         a result is there, and could not be printed
 """
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_UNAVAILABLE = 69  # these two of sysexits.h
+EXIT_UNAVAILABLE = 69  # these four of sysexits.h
+EXIT_SOFTWARE = 70
+EXIT_OUTPUT = 74
 EXIT_CONFIG = 78
 EXIT_INTERRUPTED = 130
 
@@ -55,3 +58,7 @@ class RequestFailed(Fault):
     def __init__(self, code: str, message: str, *, status: int = 0) -> None:
         super().__init__(code, message)
         self.status = status
+
+
+class OutputLost(Fault):
+    exit_code = EXIT_OUTPUT

@@ -88,7 +88,9 @@ class Follower:
                 await self.open()
 
     async def _ask(self, pending: set[str]) -> AsyncIterator[Changed | Writing]:
-        for row in await self.client.fetch(pending):
+        rows = await self.client.fetch(pending)
+        pending &= {row["id"] for row in rows}  # another one was deleted
+        for row in rows:
             if self._is_news(row, pending):
                 yield Changed(row)
         if pending and self._stream is None:

@@ -1,12 +1,15 @@
 """Where things lie on disk: the checkout that the command came from, and the folder of its config.toml,
 which is the checkout too unless $PRECIS_CONFIG names another. Knows no content of any file."""
 
+import contextlib
 import hashlib
 import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from precis.faults import BadConfiguration
 
 DEFAULT_DATA_DIR = ".precis"
 
@@ -42,6 +45,11 @@ class Layout:
         return self.data / "state.json"
 
     @property
+    def cache(self) -> Path:
+        """For downloads, where there is no better place."""
+        return self.data / "cache"
+
+    @property
     def cluster(self) -> Path:
         """The folder of our own Postgres, or a link to it where it had to be made elsewhere."""
         return self.data / "postgres"
@@ -61,7 +69,8 @@ class Layout:
 
 def locate(environ: Mapping[str, str] = os.environ) -> Layout:
     checkout = Path(__file__).resolve().parents[3]
-    config = Path(environ.get("PRECIS_CONFIG") or checkout / "config.toml").expanduser().absolute()
+    given = environ.get("PRECIS_CONFIG")
+    config = (expanded(given) if given else checkout / "config.toml").absolute()
     return Layout(checkout=checkout, config=config, data=config.parent / DEFAULT_DATA_DIR)
 
 
@@ -70,7 +79,31 @@ def program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def parts_cache(environ: Mapping[str, str] = os.environ) -> Path:
-    """Downloads that every checkout of this user can share."""
-    base = environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "precis"
+def parts_cache(fallback: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """Downloads that every checkout of this user can share; in `fallback` where the user has no home that
+    can be written to. Raises BadConfiguration if the place named by $XDG_CACHE_HOME cannot."""
+    if given := environ.get("XDG_CACHE_HOME"):
+        if not _can_make(expanded(given) / "precis"):
+            raise BadConfiguration("no_cache", f"Nothing can be written to {given} (XDG_CACHE_HOME).")
+        return expanded(given) / "precis"
+    with contextlib.suppress(BadConfiguration):
+        if _can_make(shared := expanded("~/.cache/precis")):
+            return shared
+    return fallback
+
+
+def expanded(path: str) -> Path:
+    """With the home folder for `~`. Raises BadConfiguration if there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        message = f"{path}: there is no such home folder. Name it in full."
+        raise BadConfiguration("no_home", message) from error
+
+
+def _can_make(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)

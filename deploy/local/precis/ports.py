@@ -1,7 +1,10 @@
 """Chooses loopback ports that are free, and that another checkout on the same machine will not choose."""
 
+import re
 import socket
 from collections.abc import Iterator
+
+from precis.faults import BadConfiguration
 
 FIRST, LAST = 20000, 29990  # below the range that Linux hands out for outgoing connections (32768 and up)
 BLOCK = 10
@@ -28,5 +31,10 @@ def is_free(port: int) -> bool:
 
 
 def port_of(address: str) -> int | None:
-    """The port of `host:port`, None for `unix:/path`."""
-    return None if address.startswith("unix:") else int(address.rpartition(":")[2])
+    """The port of `host:port`, None for `unix:/path`. Raises BadConfiguration."""
+    if address.startswith("unix:"):
+        return None
+    port = address.rpartition(":")[2]
+    if not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) or int(port) >= 1 << 16:
+        raise BadConfiguration("bad_address", f"{address} in config.toml is no host:port. Mend it.")
+    return int(port)

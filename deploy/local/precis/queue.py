@@ -2,6 +2,7 @@
 what came of it. A script gets JSON where it asks for it."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -157,7 +158,14 @@ def _agreed(desk: Desk, count: int) -> bool:
         raise BadUsage(
             "confirmation_needed", f"This queues {number(count)} requests again. Say --yes for it."
         )
-    return desk.console.input(f"Queue {number(count)} failed requests again? (y/N) ").lower().startswith("y")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop's would wait for the answer
+    try:
+        said = desk.console.input(f"Queue {number(count)} failed requests again? (y/N) ")
+    except EOFError:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return said.lower().startswith("y")
 
 
 def _tell(desk: Desk, answers: list[Answer], what: str) -> int:

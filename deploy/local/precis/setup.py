@@ -6,10 +6,11 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import cast
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from precis import configuration
 from precis.configuration import Value
+from precis.faults import BadConfiguration
 from precis.layout import Layout
 from precis.ports import free_ports, is_free, port_of
 from precis.postgrest import render
@@ -107,11 +108,19 @@ def plan(current: Sections, postgres_url: str, ports: Iterator[int]) -> dict[tup
 
 def database_url(server: str, role: str, password: str) -> str:
     """The address of our database on this server for a role; hosts and query are the server's."""
-    parts = urlsplit(server)
+    parts = split(server)
     hosts = parts.netloc.rpartition("@")[2]
     secret = f":{quote(password, safe='')}" if password else ""
     netloc = f"{role}{secret}@{hosts}"
     return urlunsplit(("postgresql", netloc, f"/{DATABASE}", parts.query, ""))
+
+
+def split(url: str) -> SplitResult:
+    """Its parts. Raises BadConfiguration, without the password that may stand in it."""
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise BadConfiguration("bad_url", f"An address in config.toml is none ({error}). Mend it.") from None
 
 
 def dotenv(settings: StackSettings, checkout: str) -> str:
@@ -131,7 +140,7 @@ def migration_environ(checkout: str) -> dict[str, str]:
 
 def migration_url(owner_url: str) -> str:
     """dbmate insists on TLS unless told otherwise; libpq, whose addresses these are, does not."""
-    parts = urlsplit(owner_url)
+    parts = split(owner_url)
     query = (
         parts.query if "sslmode=" in parts.query else "&".join(filter(None, (parts.query, "sslmode=disable")))
     )
@@ -143,7 +152,7 @@ def _get(sections: Sections, section: str, name: str) -> str:
 
 
 def _password(url: str) -> str:
-    return unquote(urlsplit(url).password or "") if url else secrets.token_urlsafe(24)
+    return unquote(split(url).password or "") if url else secrets.token_urlsafe(24)
 
 
 def _random_key() -> str:
@@ -152,7 +161,7 @@ def _random_key() -> str:
 
 def _url(given: str, listen: str) -> str:
     """Follows the port of a part that is reached on this machine only; a person's own address stays."""
-    follows = not given or urlsplit(given).hostname == "127.0.0.1"
+    follows = not given or split(given).hostname == "127.0.0.1"
     return f"http://{listen}" if follows and not listen.startswith("unix:") else given
 
 

@@ -91,11 +91,15 @@ class _Starter:
         self._superuser_url = settings.postgres_url
         self._take_signals()
 
+    def _find_postgrest(self) -> Path:
+        cache = parts_cache(self._layout.cache)
+        return binary.find(self._settings.postgrest_binary, cache, self._screen.note)
+
     async def start(self) -> Stack:
         _, ollama, program = await asyncio.gather(
             self._start_database(),
             self._start_model(),
-            asyncio.to_thread(binary.find, self._settings.postgrest_binary, parts_cache(), self._screen.note),
+            asyncio.to_thread(self._find_postgrest),
         )
         hosts = {} if ollama else {"PRECIS_WORK_HOSTS": parts.url(self._settings.engine_listen)}
         await asyncio.gather(
