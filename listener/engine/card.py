@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 DEFAULT_WORDS = 120
 DEFAULT_RATIO = 0.6
+_SHOWN_LETTERS = 60
 _TASKS = ("summarize", "shorten")
 _STYLES = ("plain", "bullets", "headline")
 _OPENING = re.compile(r"<(doc-[0-9a-fA-F]+)>\n?")
@@ -55,7 +56,7 @@ def _split_card(message: str) -> tuple[dict[str, Any], str]:
         return {}, message
     try:
         card = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than any card
         return {}, message
     return (card, rest) if isinstance(card, dict) and "task" in card else ({}, message)
 
@@ -84,7 +85,7 @@ def _order(card: Mapping[str, Any], document: str) -> Order:
 def _one_of(card: Mapping[str, Any], name: str, allowed: Sequence[str]) -> Any:
     value = card.get(name) or allowed[0]
     if value not in allowed:
-        raise CardError(f"{name} {value!r} is none of {', '.join(allowed)}")
+        raise CardError(f"{name} {_shown(value)} is none of {', '.join(allowed)}")
     return value
 
 
@@ -93,5 +94,10 @@ def _number(card: Mapping[str, Any], name: str, kind: type, most: float) -> Any:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
-        raise CardError(f"{name} {value!r} is no number above 0 and up to {most:g}")
+        raise CardError(f"{name} {_shown(value)} is no number above 0 and up to {most:g}")
     return kind(value)
+
+
+def _shown(value: Any) -> str:
+    """A value of the card for a person: not all of a long one, nothing of a nested one."""
+    return repr(value)[:_SHOWN_LETTERS] if isinstance(value, (str, int, float)) else "of that kind"

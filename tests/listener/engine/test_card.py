@@ -51,3 +51,20 @@ def test_an_order_that_cannot_be_done_is_refused(message: str) -> None:
 
 def test_no_message_is_an_empty_order() -> None:
     assert read_order([]).document == ""
+
+
+@pytest.mark.parametrize(
+    "line", ['{"task": ' + "[" * 100_000, '{"task":' * 50_000, '{"task": NaN', '{"a": 1']
+)
+def test_what_is_no_card_is_text(line: str) -> None:
+    assert read_order([f"{line}\nText."]).document == f"{line}\nText."
+
+
+@pytest.mark.parametrize(
+    "value", ['"' + "x" * 100_000 + '"', "[" * 90 + "]" * 90, "NaN", "-1", "[1]", '{"a": 1}']
+)
+def test_a_card_that_cannot_be_done_is_refused_in_a_short_sentence(value: str) -> None:
+    for name in ("target_words", "style"):
+        with pytest.raises(CardError) as refused:
+            read_order([f'{{"task": "shorten", "{name}": {value}}}\n<doc-1>\nText.\n</doc-1>'])
+        assert len(str(refused.value)) < 150
