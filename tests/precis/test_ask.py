@@ -106,3 +106,15 @@ def test_the_line_on_an_answer_names_the_checks_that_it_failed() -> None:
     row = {"model": "tiny", "result": "One two", "checks": checks}
     shown = question.shown()
     assert about(question, shown, row) == "tiny · 4 → 2 words · 0.0 s · look at: length"
+
+
+def test_the_line_on_an_answer_names_the_checks_that_could_not_be_made() -> None:
+    question = Question("summarize", "a.txt", "One two three four")
+    checks = {
+        "length": {"score": 0.1, "ok": False},
+        "names": {"score": None, "ok": None, "unknown": "not checked: too costly"},
+    }
+    row = {"model": "tiny", "result": "One two", "checks": checks}
+    assert about(question, question.shown(), row).endswith("look at: length; not checked: names")
+    row["checks"] = {"names": checks["names"]}
+    assert about(question, question.shown(), row).endswith("0.0 s · not checked: names")

@@ -9,9 +9,10 @@ import json
 import re
 import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from rich.console import Console
 from rich.text import Text
@@ -194,11 +195,14 @@ def put_out(row: Row, *, as_json: bool) -> int:
 
 def about(question: Question, shown: Shown, row: Row) -> str:
     """One line on a finished request: model, lengths, time, and the checks that it failed."""
-    failed = [
-        name
-        for name, check in (row["checks"] or {}).items()
-        if isinstance(check, dict) and check.get("ok") is False
-    ]
     words = f"{count_words(question.text)} → {count_words(row['result'] or '')} words"
-    checks = f"look at: {', '.join(failed)}" if failed else "all checks passed"
-    return f"{row['model']} · {words} · {shown.states[-1][1]:.1f} s · {checks}"
+    return f"{row['model']} · {words} · {shown.states[-1][1]:.1f} s · {_told(row['checks'] or {})}"
+
+
+def _told(checks: Mapping[str, Any]) -> str:
+    """The checks that were not passed, and those that could not be made."""
+    made = {name: check for name, check in checks.items() if isinstance(check, dict)}
+    failed = ", ".join(name for name, check in made.items() if check.get("ok") is False)
+    unknown = ", ".join(name for name, check in made.items() if "unknown" in check)
+    told = [f"look at: {failed}" if failed else "", f"not checked: {unknown}" if unknown else ""]
+    return "; ".join(filter(None, told)) or "all checks passed"
