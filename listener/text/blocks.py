@@ -2,7 +2,8 @@
 but blanks."""
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,7 +13,8 @@ Kind = Literal["heading", "paragraph", "item", "quote", "code", "table", "rule"]
 
 _PLAIN_HEADING_WORDS = 14
 _PLAIN_HEADING_LETTERS = 90
-_LINE = re.compile(r"[^\n]*\n?")
+# All of these are tried once at a line's beginning, or for one character: none walks over what another has
+# walked over.
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:\s+\S|$)")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})\s*$")
@@ -20,10 +22,10 @@ _RULE = re.compile(r" {0,3}(?:(?:\*\s*){3,}|(?:-\s*){3,}|(?:_\s*){3,}|={3,})$")
 _ITEM = re.compile(r"\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u2013]|\(?\d{1,3}[.)]|[a-zA-Z]\))\s+\S")
 _INDENTED = re.compile(r"(?:\t| {4})")
 _CODE_MARK = re.compile(r"[{};=<>$\\]|\(\)|^\s*(?:def|class|import|return|if|for|while|\$|#|//)\b")
-_HEADING_MARKS = re.compile(r"^ {0,3}#{1,6}\s*|\s+#+\s*$|\n.*|\*\*|__", re.DOTALL)
-_LINE_MARKS = re.compile(
-    r"^\s*>+ ?|\A\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u2013]|\(?\d{1,3}[.)]|[a-zA-Z]\))\s+(?:\[[ xX]\] )?",
-    re.MULTILINE,
+_HEADING_START = re.compile(r" {0,3}#{1,6}\s*")
+_QUOTE_MARK = re.compile(r"\s*>+ ?")
+_ITEM_MARK = re.compile(
+    r"\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u2013]|\(?\d{1,3}[.)]|[a-zA-Z]\))\s+(?:\[[ xX]\] )?"
 )
 _SENTENCE_END = re.compile(
     r"[.!?:;,\u2026\u3002\uff01\uff1f\uff1a\uff0c\u060c\u061b\u061f\u06d4\u0964\u0965]['\"\u201d\u2019\u00bb)\]]*$"
@@ -65,20 +67,40 @@ def split_blocks(text: str) -> list[Block]:
 
 def plain_text(block: Block) -> str:
     """The words of a block on one line, without the marks of a heading, an item or a quotation."""
-    text = _HEADING_MARKS.sub("", block.text) if block.kind == "heading" else _LINE_MARKS.sub("", block.text)
+    text = _heading_text(block.text) if block.kind == "heading" else _unmarked(block.text)
     return " ".join(text.split())
+
+
+def _heading_text(text: str) -> str:
+    line, underline, _ = text.partition("\n")
+    opening = _HEADING_START.match(line)
+    line = line[opening.end() :] if opening else line
+    bare = line.rstrip().rstrip("#")
+    if not underline and bare[-1:].isspace():  # "# Title #"; "# C#" keeps its mark
+        line = bare
+    return line.replace("**", "").replace("__", "")
+
+
+def _unmarked(text: str) -> str:
+    """Each line without its quotation marks; the first without the mark of an item."""
+    lines = text.split("\n")
+    for index, line in enumerate(lines):
+        mark = _QUOTE_MARK.match(line) or (None if index else _ITEM_MARK.match(line))
+        lines[index] = line[mark.end() :] if mark else line
+    return "\n".join(lines)
 
 
 def _classify(text: str) -> list[_Line | None]:
     """Each line with its kind; None for a blank one (outside code)."""
-    raw = [(match.start(), match[0].rstrip("\n")) for match in _LINE.finditer(text) if match[0]]
+    raw = _lines(text)
+    closing = _closing_fences([line for _, line in raw])
     found: list[_Line | None] = []
     index = 0
     while index < len(raw):
         start, line = raw[index]
-        if closing := _closing_fence(raw, index):
-            found += [_Line(code, at, "code", opens=at == start) for at, code in raw[index : closing + 1]]
-            index = closing
+        if last := closing.get(index):
+            found += [_Line(code, at, "code", opens=at == start) for at, code in raw[index : last + 1]]
+            index = last
         elif not line.strip():
             found.append(None)
         else:
@@ -87,16 +109,37 @@ def _classify(text: str) -> list[_Line | None]:
     return found
 
 
-def _closing_fence(raw: list[tuple[int, str]], index: int) -> int:
-    """The index of the line that closes the fence opened here; 0 if none is opened or it is never closed."""
-    opening = _FENCE.match(raw[index][1])
-    if not opening:
-        return 0
-    for later in range(index + 1, len(raw)):
-        closing = _FENCE.match(raw[later][1])
-        if closing and closing[1].startswith(opening[1]) and not raw[later][1].strip(" `~"):
-            return later
-    return 0
+def _lines(text: str) -> list[tuple[int, str]]:
+    """The lines with where they begin."""
+    found, start = [], 0
+    for line in text.split("\n"):
+        found.append((start, line))
+        start += len(line) + 1
+    return found
+
+
+def _closing_fences(lines: Sequence[str]) -> dict[int, int]:
+    """For each line that may open fenced code, the next one that would close it: of the same mark, as long at
+    least, and nothing else.
+
+    From the end on, with what closes of each mark: the nearest last, each longer than all that are nearer."""
+    found: dict[int, int] = {}
+    closers: dict[str, tuple[list[int], list[int]]] = {"`": ([], []), "~": ([], [])}
+    for index in range(len(lines) - 1, -1, -1):
+        fence = _FENCE.match(lines[index])
+        if not fence:
+            continue
+        lengths, places = closers[fence[1][0]]  # lengths as negative numbers, so that they ascend
+        reach = bisect_left(lengths, 1 - len(fence[1]))
+        if reach:
+            found[index] = places[reach - 1]
+        if not lines[index].strip(" `~"):
+            while lengths and -lengths[-1] <= len(fence[1]):
+                lengths.pop()
+                places.pop()
+            lengths.append(-len(fence[1]))
+            places.append(index)
+    return found
 
 
 def _classify_line(line: str, start: int, before: _Line | None) -> _Line:

@@ -1,29 +1,33 @@
 """Checks an answer against its source without a model: is it as long, in the language, and as true as can be
 counted?
 
-Each check is {"score": 0..1 or None, "ok": bool or None, ...}; None where it does not apply. A check finds
-signs, not proofs: it is stored and shown beside the answer, and only some failures are worth asking the
-model again."""
+Each check is {"score": 0..1 or None, "ok": bool or None, ...}; both are None where it does not apply, and
+where it could not be made: then "unknown" says why ("not checked: too costly"). A check finds signs, not
+proofs: it is stored and shown beside the answer, and only some failures are worth asking the model again."""
 
 import re
-from collections import Counter
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
-from listener.text import claims, repetition
-from listener.text.blocks import split_blocks
+from listener.text import repetition
 from listener.text.language import base_language, detect_language, likely_languages
-from listener.text.lexicon import lexicon, patterns, word_pattern
-from listener.text.sentences import split_sentences
-from listener.text.vectors import content_terms, sentence_vectors, terms
-from listener.text.words import count_words, words
+from listener.text.lexicon import patterns
+from listener.text.reading import Reading
+from listener.text.vectors import content_terms, nearest, terms
 
 Check = dict[str, Any]
 
 SUMMARY_TOLERANCE = 0.2  # of the wanted words
 SHORTEN_TOLERANCE = 0.1  # of the source's words
 TOO_COSTLY = "not checked: too costly"
+_SECONDS = 2.0  # of processor time that all checks together may begin within,
+_SECONDS_PER_LETTER = 10e-6  # and for each letter of both texts: several times what prose takes
+_LOOKED_UP = 200  # findings that are looked for in the whole text; each reads it once
+_LISTED_LETTERS = 500
 _LISTED = 20  # findings that are named at most
 _NOVEL_TERMS = {"summarize": 0.5, "shorten": 0.35}
 _CASE_OF_NOUNS = {"de", "lb"}  # every noun is capitalised: compounds of the model's own are no invented names
@@ -35,13 +39,14 @@ _RETRY = {
     "summarize": ("length", "language", "repetition", "refusal"),
     "shorten": ("length", "language", "repetition", "refusal", "numbers", "negation"),
 }
-_LEAK = re.compile(r'\{"task"\s*:|\btask card\b|<doc-[0-9a-f]+', re.IGNORECASE)
+# Literals, and runs that end by themselves.
+_LEAK = re.compile(r'\{"task"\s*+:|\btask card\b|<doc-[0-9a-f]++', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    source: str
-    output: str
+    source: Reading
+    output: Reading
     task: str
     target_words: int | None
     target_ratio: float | None
@@ -64,17 +69,41 @@ def run(
     language: str | None = None,
     delimiter: str = "",
 ) -> dict[str, Check]:
-    """All checks by name. `task` is summarize or shorten, `language` that asked for ("same" or None: the
-    source's)."""
+    """All checks by name, one after the other; never fails as a whole: see `unknown()`. `task` is summarize
+    or shorten, `language` that asked for ("same" or None: the source's)."""
     spoken = detect_language(source)
     expected = spoken if language in (None, "", "same") else base_language(str(language))
-    case = _Case(source, output, task, target_words, target_ratio, expected, spoken, delimiter)
-    return {name: check(case) for name, check in _CHECKS.items()}
+    given = Reading(source, spoken)
+    written = given if output == source and expected == spoken else Reading(output, expected)
+    case = _Case(given, written, task, target_words, target_ratio, expected, spoken, delimiter)
+    until = time.thread_time() + _SECONDS + _SECONDS_PER_LETTER * (len(source) + len(output))
+    return {name: _made(check, case, until) for name, check in CHECKS.items()}
+
+
+def _made(check: Callable[[_Case], Check], case: _Case, until: float) -> Check:
+    if time.thread_time() > until:
+        return _unknown(TOO_COSTLY)
+    try:
+        return check(case)
+    except MemoryError:
+        return _unknown(TOO_COSTLY)
+    except Exception as error:  # an edge: the answer stands whatever becomes of a check; the caller logs it
+        return _unknown(f"not checked: {_fault(error)}")
+
+
+def _fault(error: Exception) -> str:
+    """What went wrong and where; no word of it is the text's."""
+    frames = extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}"
+
+
+def _unknown(reason: str) -> Check:
+    return {"score": None, "ok": None, "unknown": reason}
 
 
 def not_checked(reason: str = TOO_COSTLY) -> dict[str, Check]:
     """The report on what could not be checked at all."""
-    return {name: {"score": None, "ok": None, "unknown": reason} for name in _CHECKS}
+    return {name: _unknown(reason) for name in CHECKS}
 
 
 def unknown(report: Mapping[str, Any]) -> dict[str, str]:
@@ -93,7 +122,7 @@ def wants_retry(report: Mapping[str, Any], task: str) -> list[str]:
 
 
 def _check_length(case: _Case) -> Check:
-    written, given = count_words(case.output), count_words(case.source)
+    written, given = case.output.count, case.source.count
     facts: Check = {"words": written, "source_words": given, "ratio": round(written / max(1, given), 3)}
     if case.task == "shorten":
         return _check_ratio(case, facts)
@@ -117,7 +146,7 @@ def _check_ratio(case: _Case, facts: Check) -> Check:
 
 
 def _check_language(case: _Case) -> Check:
-    found = likely_languages(case.output)
+    found = likely_languages(case.output.text)
     if not found or not case.expected:
         return _result(None, None, expected=case.expected, found=list(found))
     place = found.index(case.expected) if case.expected in found else 2
@@ -125,83 +154,65 @@ def _check_language(case: _Case) -> Check:
 
 
 def _check_numbers(case: _Case) -> Check:
-    given = claims.numbers(case.source, case.spoken)
-    written = claims.numbers(case.output, case.expected)
-    known = {value for number in given for value in number.values}
-    invented = [number.written for number in written if not number.values & known]
+    given, written = case.source, case.output
+    invented = [number.written for number in written.numbers if not number.values & given.values]
     facts: Check = {"invented": _some(invented)}
     if case.task == "shorten":
-        kept = {value for number in written for value in number.values}
-        facts["lost"] = _some(number.written for number in given if not number.values & kept)
-    return _result(_share(written, invented), not invented if written else None, **facts)
+        facts["lost"] = _some(n.written for n in given.numbers if not n.values & written.values)
+    return _result(_share(written.numbers, invented), not invented if written.numbers else None, **facts)
 
 
 def _check_names(case: _Case) -> Check:
-    written = claims.names(case.output, case.expected)
-    known = _known_names(case.source)
-    invented = [name for name in written if not _is_known(name, known, case.source)]
+    written = case.output.names
+    invented = [name for name in written if not case.source.knows(name)]
     facts: Check = {"invented": _some(invented)}
     if case.task == "shorten":
-        kept = _known_names(case.output)
-        facts["lost"] = _some(
-            n for n in claims.names(case.source, case.spoken) if not _is_known(n, kept, case.output)
-        )
+        facts["lost"] = _some(name for name in case.source.names if not case.output.knows(name))
     score = _share(written, invented)
     needed = _NOUNS_SUPPORTED if case.expected in _CASE_OF_NOUNS else 1.0
     # Names have other spellings in other languages: listed, but not judged.
     return _result(score, None if case.translated or score is None else score >= needed, **facts)
 
 
-def _known_names(text: str) -> set[str]:
-    return {claims.fold(word)[:length] for word in set(words(text)) for length in range(3, len(word) + 1)}
-
-
-def _is_known(name: str, known: set[str], text: str) -> bool:
-    """Whether the text has the name, allowing for another case ending of a long word."""
-    if "://" in name or "@" in name:
-        return name.rstrip(".,;") in text
-    parts = [claims.fold(part) for part in words(name) if len(part) > 2]
-    return all(part[: max(4, len(part) - 3)] in known or part in known for part in parts)
-
-
 def _check_quotes(case: _Case) -> Check:
-    written = claims.quotations(case.output)
-    source = _bare(case.source)
-    invented = [quote for quote in written if _bare(quote) not in source]
-    judged = None if not written or case.translated else not invented
-    return _result(_share(written, invented), judged, invented=_some(invented))
-
-
-def _bare(text: str) -> str:
-    return " ".join(words(text.casefold()))
+    """Of very many quotations the first are judged: to look for each reads the whole source."""
+    written = case.output.quotations
+    judged = written[:_LOOKED_UP]
+    invented = [quote for quote in judged if Reading(quote, None).bare not in case.source.bare]
+    facts: Check = {"invented": _some(invented)}
+    if len(judged) < len(written):
+        facts |= {"judged": len(judged), "of": len(written)}
+    ok = None if not written or case.translated else not invented
+    return _result(_share(judged, invented), ok, **facts)
 
 
 def _check_novelty(case: _Case) -> Check:
-    written = [terms(sentence) for sentence in split_sentences(case.output, case.expected)]
-    content = content_terms(written)
+    content = content_terms(case.output.sentence_terms)
     if case.translated or not content:
         return _result(None, None)
-    known = set(terms(case.source))
-    novel = len(content - known) / len(content)
+    novel = len(content - case.source.terms) / len(content)
     return _result(1 - novel, novel <= _NOVEL_TERMS[case.task], copied=round(_copied(case), 3))
 
 
 def _copied(case: _Case) -> float:
     """The share of the answer's runs of four words that stand in the source."""
-    runs = _runs(case.output)
-    return len(runs & _runs(case.source)) / max(1, len(runs))
-
-
-def _runs(text: str) -> set[tuple[str, ...]]:
-    found = words(text.casefold())
-    return {tuple(found[at : at + 4]) for at in range(len(found) - 3)}
+    if case.output is case.source:
+        return float(len(case.output.words) > 3)
+    return case.source.runs_among(case.output.runs) / max(1, len(case.output.runs))
 
 
 def _check_repetition(case: _Case) -> Check:
-    twice = [s for s in repetition.repeated_sentences(case.output) if case.source.count(s) < 2]
-    total = len(split_sentences(case.output, case.expected))
-    loops = repetition.looping(case.output, source=case.source)
-    score = 0.0 if loops else 1 - len(twice) / max(1, total)
+    written, source = case.output, case.source
+    twice = repetition.said_again(written.sentences, written.sentence_terms)
+    # What the source says twice may be said twice: its sentences are compared, and for a few its text too.
+    twice = [
+        sentence
+        for place, sentence in enumerate(twice)
+        if source.said[tuple(terms(sentence))] < 2
+        and (place >= _LOOKED_UP or source.text.count(sentence) < 2)
+    ]
+    loops = repetition.looping(written.text, source=source.text)
+    score = 0.0 if loops else 1 - len(twice) / max(1, len(written.sentences))
     return _result(score, not twice and not loops, repeated=_some(twice), looping=loops)
 
 
@@ -209,40 +220,33 @@ def _check_negation(case: _Case) -> Check:
     """Of a shortened text: "not" and "may" must not get lost faster than the words around them."""
     if case.task != "shorten" or case.translated:
         return _result(None, None)
-    given, kept = _hedges(case.source, case.spoken), _hedges(case.output, case.spoken)
-    facts = {"source": sum(given.values()), "output": sum(kept.values())}
-    if not facts["source"]:
+    given, kept = case.source.hedges(case.spoken), case.output.hedges(case.spoken)
+    facts = {"source": given, "output": kept}
+    if not given:
         return _result(None, None, **facts)
-    share = facts["output"] / facts["source"]
-    wanted = 0.8 * min(1.0, count_words(case.output) / max(1, count_words(case.source)))
-    return _result(
-        min(1.0, share), wanted <= share <= 1.5 or abs(facts["source"] - facts["output"]) <= 1, **facts
-    )
-
-
-def _hedges(text: str, language: str | None) -> Counter[str]:
-    found = lexicon(language)
-    return Counter(map(str.lower, word_pattern(found.negations + found.modals).findall(text)))
+    share = kept / given
+    wanted = 0.8 * min(1.0, case.output.count / max(1, case.source.count))
+    return _result(min(1.0, share), wanted <= share <= 1.5 or abs(given - kept) <= 1, **facts)
 
 
 def _check_coverage(case: _Case) -> Check:
     """Whether the answer draws on all parts of the source: a lost middle or a cut prompt shows here."""
-    parts = _parts(case.source)
-    sentences = [terms(sentence) for sentence in split_sentences(case.output, case.expected)]
-    sentences = [sentence for sentence in sentences if len(sentence) > 3]
-    if case.translated or len(parts) < 2 or not sentences or count_words(case.source) < _COVERAGE_FROM_WORDS:
+    if case.translated or case.source.count < _COVERAGE_FROM_WORDS:
         return _result(None, None)
-    matrix = sentence_vectors([*parts, *sentences])
-    nearest = set((matrix[len(parts) :] @ matrix[: len(parts)].T).argmax(axis=1).tolist())
-    score = len(nearest) / min(len(parts), len(sentences))
-    missing = [part + 1 for part in range(len(parts)) if part not in nearest]
+    parts = _parts(case.source)
+    sentences = [sentence for sentence in case.output.sentence_terms if len(sentence) > 3]
+    if len(parts) < 2 or not sentences:
+        return _result(None, None)
+    drawn_on = set(nearest(sentences, parts))
+    score = len(drawn_on) / min(len(parts), len(sentences))
+    missing = [part + 1 for part in range(len(parts)) if part not in drawn_on]
     return _result(score, score >= _COVERED, parts=len(parts), missing=missing[:_LISTED])
 
 
-def _parts(text: str) -> list[list[str]]:
+def _parts(source: Reading) -> list[list[str]]:
     """The terms of each section; of each quarter where a text has no sections."""
     sections: list[list[str]] = [[]]
-    for block in split_blocks(text):
+    for block in source.blocks:
         if block.kind == "heading" and sections[-1]:
             sections.append([])
         sections[-1] += terms(block.text)
@@ -256,17 +260,19 @@ def _parts(text: str) -> list[list[str]]:
 
 
 def _check_refusal(case: _Case) -> Check:
-    beginning, ending = case.output[:400], case.output[-300:]
-    found = [match[0] for text in (beginning, ending) for match in patterns("refusals").finditer(text)]
-    found += [match[0] for match in _LEAK.finditer(case.output)]
-    if case.delimiter and case.delimiter in case.output:
+    text = case.output.text
+    found = [match[0] for part in (text[:400], text[-300:]) for match in patterns("refusals").finditer(part)]
+    found += [match[0] for match in _LEAK.finditer(text)]
+    if case.delimiter and case.delimiter in text:
         found.append(case.delimiter)
-    found = [phrase for phrase in dict.fromkeys(found) if phrase.casefold() not in case.source.casefold()]
-    empty = not case.output.strip()
+    source = case.source.text.casefold() if found else ""
+    # A text that leaks more often than this leaks.
+    found = [phrase for phrase in dict.fromkeys(found[:_LOOKED_UP]) if phrase.casefold() not in source]
+    empty = not text.strip()
     return _result(0.0 if found or empty else 1.0, not found and not empty, found=_some(found))
 
 
-_CHECKS: dict[str, Callable[[_Case], Check]] = {
+CHECKS: dict[str, Callable[[_Case], Check]] = {
     "length": _check_length,
     "language": _check_language,
     "numbers": _check_numbers,
@@ -289,4 +295,5 @@ def _share(found: Sequence[Any], bad: Sequence[Any]) -> float | None:
 
 
 def _some(found: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(found))[:_LISTED]
+    """A few of the findings, and of a long one its beginning."""
+    return [one[:_LISTED_LETTERS] for one in list(dict.fromkeys(found))[:_LISTED]]

@@ -1,17 +1,22 @@
 """Finds in a text what can be checked without understanding it: numbers, names, addresses, quotations."""
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from listener.text.lexicon import languages, lexicon, word_pattern
+from listener.text.lexicon import languages, lexicon, lower_pattern
+from listener.text.linear import SPACE, WORD, Expression
+from listener.text.normalisation import canonical
 from listener.text.sentences import split_sentences
 
-_GROUPED = r"\d{1,3}(?:[ \u00a0\u202f'\u2019.,]\d{3})+(?!\d)(?:[.,]\d+)?"
-_NUMBER = re.compile(rf"(?<!\d)(?:{_GROUPED}|\d+(?:[.,]\d+)*)")
-_SCALE = re.compile(r"\s?([^\s.,;:!?)\u0964]+)")
+# Numbers and capitals stay with `re`: a text may be full of them, and none is walked over twice, since what
+# stands before one is looked at first.
+_GROUPED = r"\d{0,2}(?:[ \u00a0\u202f'\u2019.,]\d{3})+(?!\d)(?:[.,]\d+)?"
+_NUMBER = re.compile(rf"\d(?<!\d\d)(?:{_GROUPED}|\d*+(?:[.,]\d++)*+)")
+_SCALE = re.compile(r"\s?([^\s.,;:!?)\u0964]{1,25})")  # longer than any word for a scale
 _GLUED_SCALE = re.compile("\\s?([\u767e\u5343\u4e07\u842c\u4ebf\u5104])")
 _IDEOGRAPHIC = re.compile(
     "[\u96f6\u3007\u4e00\u4e8c\u4e24\u4e09\u56db\u4e94\u516d\u4e03\u516b\u4e5d\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104]{2,}"
@@ -33,10 +38,18 @@ _IDEOGRAPHIC_DIGITS = {
 _IDEOGRAPHIC_UNITS = {"\u5341": 10, "\u767e": 100, "\u5343": 1000}
 _IDEOGRAPHIC_MYRIADS = {"\u4e07": 10**4, "\u842c": 10**4, "\u4ebf": 10**8, "\u5104": 10**8}
 
-_ADDRESS = re.compile(r"https?://[^\s)\]>\"']*[^\s)\]>\"'.,;:!?]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-_CAPITALISED = re.compile(r"(?<![\w@/.-])[^\W\d_a-z]\w*(?:['\u2019-]\w+)*")
-_QUOTATION = re.compile(
-    '["\u201c\u201e\u00ab]\\s?([^"\u201c\u201d\u201e\u00ab\u00bb]{12,}?)\\s?["\u201d\u201c\u00bb]|\u300c([^\u300d]{6,})\u300d'
+_ADDRESS = Expression(
+    rf"https?://[^{SPACE})\]>\"']*[^{SPACE})\]>\"'.,;:!?]|[{WORD}.+-]+@[{WORD}-]+(?:\.[{WORD}-]+)+"
+)
+_CAPITALISED = re.compile(r"(?<![\w@/.-])[^\W\d_a-z]\w*+(?:['\u2019-]\w++)*+")
+# Two, for one that never closes would have each match of the other read to the end of the text.
+_QUOTATIONS = (
+    Expression(
+        '["\u201c\u201e\u00ab]'
+        f'[{SPACE}]?([^"\u201c\u201d\u201e\u00ab\u00bb]{{12,}}?)[{SPACE}]?'
+        '["\u201d\u201c\u00bb]'
+    ),
+    Expression("\u300c([^\u300d]{6,})\u300d"),
 )
 
 
@@ -56,37 +69,68 @@ def numbers(text: str, language: str | None) -> list[Number]:
 
 def names(text: str, language: str | None) -> list[str]:
     """Capitalised words that do not begin a sentence, words in capitals, addresses; each once, in order."""
-    found = dict.fromkeys(_ADDRESS.findall(text))
-    for sentence in split_sentences(_ADDRESS.sub("it", text), language):
-        for word in _CAPITALISED.finditer(sentence):
-            begins = (
-                not any(map(str.isalnum, sentence[: word.start()]))
-                or sentence[: word.start()].rstrip()[-1:] in _OPENERS
-            )
-            acronym = word[0].isupper() and len(word[0]) > 1
-            if (acronym or not begins) and len(word[0]) > 1 and word[0][0].isupper():
-                found[word[0]] = None
+    found = dict.fromkeys(addresses(text))
+    # An address ends in what looks like an initial or an abbreviation.
+    plain = _ADDRESS.sub(lambda _: "it", text) if found else text
+    for sentence in split_sentences(plain, language):
+        found.update(dict.fromkeys(names_of(sentence)))
     return list(found)
+
+
+def names_of(sentence: str) -> Iterator[str]:
+    """The names in a sentence without addresses; each as often as it says it."""
+    first = _ALNUM.search(sentence)
+    begins_at = first.start() if first else len(sentence)
+    for word in _CAPITALISED.finditer(sentence):
+        if len(word[0]) == 1 or not word[0][0].isupper():
+            continue
+        begins = word.start() <= begins_at or _before(sentence, word.start()) in _OPENERS
+        if not begins or word[0].isupper():
+            yield word[0]
+
+
+def addresses(text: str) -> list[str]:
+    """URLs and e-mail addresses, in order."""
+    if "://" not in text and "@" not in text:
+        return []
+    return [match[0] for match in _ADDRESS.finditer(text)]
 
 
 def quotations(text: str) -> list[str]:
     """What stands between quotation marks, if it is longer than a name."""
-    return [first or second for first, second in _QUOTATION.findall(text)]
+    return [match[1] for expression in _QUOTATIONS for match in expression.finditer(text)]
 
 
 def fold(text: str) -> str:
     """Without case, accents and endings' apostrophes, for comparing names."""
-    decomposed = unicodedata.normalize("NFD", text.casefold())
-    return re.split(
-        "['\u2019]", "".join(letter for letter in decomposed if not unicodedata.combining(letter))
-    )[0]
+    folded = text.casefold()
+    if not folded.isascii():
+        decomposed = canonical("NFD", folded)
+        folded = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return folded.partition("'")[0].partition("\u2019")[0]
 
 
 _OPENERS = tuple(':"\u201c\u201e\u00ab(*#>')
+_OTHER_DIGIT = re.compile(r"(?![0-9])\d")
+_ALNUM = re.compile(r"[^\W_]")
+
+
+def _before(sentence: str, position: int) -> str:
+    """The last character before a position that is no blank."""
+    while position and sentence[position - 1].isspace():
+        position -= 1
+    return sentence[position - 1 : position] if position else ""
 
 
 def _ascii_digits(text: str) -> str:
-    return "".join(str(unicodedata.digit(c)) if c.isdecimal() and not c.isascii() else c for c in text)
+    return text.translate(_digits()) if _OTHER_DIGIT.search(text) else text
+
+
+@cache
+def _digits() -> dict[int, str]:
+    """The decimal digits of all scripts."""
+    found = filter(str.isdecimal, map(chr, range(0x80, sys.maxunicode + 1)))
+    return {ord(digit): str(unicodedata.digit(digit)) for digit in found}
 
 
 def _digit_numbers(text: str) -> Iterator[Number]:
@@ -125,24 +169,28 @@ def _scales() -> dict[str, frozenset[int]]:
 
 def _word_numbers(text: str, language: str | None) -> Iterator[Number]:
     written = lexicon(language).numbers
-    for match in word_pattern(written).finditer(text):
-        value = written.index(match[0].casefold()) if match[0].casefold() in written else 0
+    lower = text.lower()
+    text = text if len(text) == len(lower) else lower
+    for match in lower_pattern(written).finditer(lower):
+        value = float(written.index(match[0]))
         if value > 1:  # "one" is mostly no number
-            yield Number(match[0], frozenset({float(value)} | _scaled({float(value)}, text, match.end())))
+            word = text[match.start() : match.end()]
+            yield Number(word, frozenset({value} | _scaled({value}, text, match.end())))
 
 
 def _ideographic_numbers(text: str) -> Iterator[Number]:
     for match in _IDEOGRAPHIC.finditer(text):
-        yield Number(match[0], frozenset({float(_read_ideographs(match[0]))}))
+        yield Number(match[0], frozenset({_read_ideographs(match[0])}))
 
 
-def _read_ideographs(written: str) -> int:
-    total = section = digit = 0
+def _read_ideographs(written: str) -> float:
+    """As a float from the beginning: a run of a thousand digits is infinite, not an error or a long sum."""
+    total = section = digit = 0.0
     for letter in written:
         if letter in _IDEOGRAPHIC_DIGITS:
             digit = digit * 10 + _IDEOGRAPHIC_DIGITS[letter]
         elif letter in _IDEOGRAPHIC_UNITS:
-            section, digit = section + (digit or 1) * _IDEOGRAPHIC_UNITS[letter], 0
+            section, digit = section + (digit or 1) * _IDEOGRAPHIC_UNITS[letter], 0.0
         else:
-            total, section, digit = total + (section + digit or 1) * _IDEOGRAPHIC_MYRIADS[letter], 0, 0
+            total, section, digit = total + (section + digit or 1) * _IDEOGRAPHIC_MYRIADS[letter], 0.0, 0.0
     return total + section + digit

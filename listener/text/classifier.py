@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from py3langid.langid import MODEL_DIR, MODEL_FILE, LanguageIdentifier
 
+from listener.text.normalisation import canonical
+
 # A zip entry's own header: how long it is, and where it tells the lengths of the name and of the extra field.
 HEADER_BYTES: Final = 30
 LENGTHS_AT: Final = 26
@@ -28,7 +30,8 @@ def rank(text: str) -> list[tuple[str, float]]:
     """Languages with their scores, the likeliest first, as py3langid.rank() gives them."""
     with _loading:
         identifier, tables = _load()
-    ranked: list[tuple[str, float]] = identifier.rank(text)
+    # In order already, for it composes the text itself: see canonical().
+    ranked: list[tuple[str, float]] = identifier.rank(canonical("NFC", text))
     # Only out of our address space: they stay in the system's cache, and the next text finds them there.
     tables.madvise(mmap.MADV_DONTNEED)
     return ranked

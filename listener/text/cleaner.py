@@ -3,29 +3,34 @@ enclosing code fence, polite openings and endings, our own delimiter. Knows noth
 from or goes to."""
 
 import re
+from functools import cached_property
 
 from listener.text.lexicon import patterns
 
+_MOST_HELD_CHARACTERS = 4_000  # then it is published, whatever it may become: no ending is as long
+_MOST_PARTIAL_CHARACTERS = 80  # of a mark that is not whole yet
 _HEAD_CHARACTERS = 200  # held back before anything is published: an opening shows itself within it
 _LINE_CHARACTERS = 40  # a last line shorter than this may still become an ending
 _LOOK_BACK_LINES = 4
 _THOUGHT = r"(?:think|thinking|thought|reasoning|reflection)"
-_OPENING = rf"<\s*{_THOUGHT}\s*>|<\|channel\|>\s*(?:analysis|commentary)"
-_CLOSING = rf"<\s*/\s*{_THOUGHT}\s*>"
+# No mark is longer than can be held back: each is tried at its first character, and ends soon. (`re`: RE2
+# encodes the whole text anew each time that it is told where to begin.)
+_GAP = r"\s{0,4}"
+_OPENING = rf"<{_GAP}{_THOUGHT}{_GAP}>|<\|channel\|>{_GAP}(?:analysis|commentary)"
+_CLOSING = rf"<{_GAP}/{_GAP}{_THOUGHT}{_GAP}>"
+_CHANNEL = rf"<\|(?:channel|start)\|>{_GAP}[a-z]{{0,40}}"
 _TEMPLATE_MARK = (
-    r"<\|channel\|>\s*[a-z]*|<\|start\|>\s*[a-z]*|<\|[a-zA-Z_]{2,30}\|>|<unused\d+>|</?s>|<(?:bos|eos|pad|unk)>"
+    rf"{_CHANNEL}|<\|[a-zA-Z_]{{2,30}}\|>|<unused\d{{1,9}}>|</?s>|<(?:bos|eos|pad|unk)>"
     r"|<(?:start|end)_of_turn>(?:model|user)?|\[/?INST\]|<</?SYS>>"
 )
 # Any tag: a mark only if it is our delimiter's. A pattern for each delimiter would have to be compiled
 # for each answer, which takes longer than to clean it.
-_TAG = r"</?\s*(?P<tag>[\w-]{1,64})\s*/?>"
+_TAG = rf"</?{_GAP}(?P<tag>[\w-]{{1,64}}){_GAP}/?>"
 _MARK = re.compile(
     f"(?P<open>{_OPENING})|(?P<close>{_CLOSING})|(?P<token>{_TEMPLATE_MARK})|{_TAG}", re.IGNORECASE
 )
 _THOUGHT_END = re.compile(rf"{_CLOSING}|<\|(?:end|start)\|>|<\|channel\|>", re.IGNORECASE)
-_PARTIAL_MARK = re.compile(
-    r"<[^>\n]{0,64}$|\[/?I?N?S?T?$|<\|channel\|>\s*[a-z]*$|<\|start\|>\s*[a-z]*$", re.IGNORECASE
-)
+_PARTIAL_MARK = re.compile(rf"<[^>\n]{{0,64}}$|\[/?I?N?S?T?$|{_CHANNEL}$", re.IGNORECASE)
 _FENCE = re.compile(r"\s*(`{3,})(?:markdown|md|text|txt|plaintext|plain)?[ \t]*\n", re.IGNORECASE)
 _FENCE_LINE = re.compile(r"`{3,}\s*")
 _EMPHASIS = "*#_ \t"
@@ -38,7 +43,7 @@ class Cleaner:
 
     def __init__(self, *, delimiter: str = "", source: str = "") -> None:
         self._marks = _MarkFilter(delimiter)
-        self._source = _plain(source)
+        self._raw_source = source
         self._published: list[str] = []
         self._held = ""  # what follows the published text, without marks
         self._fence: str | None = (
@@ -50,9 +55,12 @@ class Cleaner:
         """What may be published now; empty while held back."""
         self._take(self._marks.feed(chunk))
         if self._fence is None:
-            if len(self._held.lstrip()) < _HEAD_CHARACTERS:
+            self._held = self._held.lstrip()
+            if len(self._held) < _HEAD_CHARACTERS:
                 return ""
             self._drop_head()
+        if len(self._held) > _MOST_HELD_CHARACTERS:
+            return self._publish(self._held[: _safe_end(self._held)] or self._held)
         return self._publish(self._held[: _safe_end(self._held)].rstrip())
 
     def finish(self) -> str:
@@ -76,6 +84,10 @@ class Cleaner:
     def replaced(self) -> bool:
         """Whether `text` no longer begins with what was published, so that a reader has to start over."""
         return self._replaced
+
+    @cached_property
+    def _source(self) -> str:
+        return _plain(self._raw_source)
 
     def _take(self, text: str) -> None:
         if self._marks.restarted:
@@ -120,13 +132,13 @@ class _MarkFilter:
         self.restarted = False  # a lone closing mark: all that came before was reasoning
 
     def feed(self, chunk: str) -> str:
-        self._buffer += chunk
-        out = ""
-        while found := self._find():
-            if found.end() == len(self._buffer) and _may_grow(found[0]):
+        text = self._buffer + chunk
+        out, position = list[str](), 0
+        while found := self._find(text, position):
+            if found.end() == len(text) and _may_grow(found[0]):
                 break
-            out = self._pass(found, out)
-        return out + self._release()
+            position = self._pass(found, position, out)
+        return "".join([*out, self._release(text, position)])
 
     def finish(self) -> str:
         rest = (
@@ -137,34 +149,31 @@ class _MarkFilter:
         self._buffer = ""
         return rest
 
-    def _find(self) -> re.Match[str] | None:
+    def _find(self, text: str, position: int) -> re.Match[str] | None:
         if self._thinking:
-            return _THOUGHT_END.search(self._buffer)
-        return next(filter(self._is_mark, _MARK.finditer(self._buffer)), None)
+            return _THOUGHT_END.search(text, position)
+        return next(filter(self._is_mark, _MARK.finditer(text, position)), None)
 
     def _is_mark(self, found: re.Match[str]) -> bool:
         return found["tag"] is None or found["tag"].lower() == self._delimiter
 
-    def _pass(self, found: re.Match[str], out: str) -> str:
+    def _pass(self, found: re.Match[str], position: int, out: list[str]) -> int:
+        """Where to go on after a mark; what stood before it is put out."""
         if not self._thinking and not found["close"]:
-            out += self._buffer[: found.start()]
+            out.append(found.string[position : found.start()])
         elif not self._thinking:
-            self.restarted, out = True, ""
+            self.restarted = True
+            out.clear()
         ended_by_token = self._thinking and found[0].startswith("<|")
         self._thinking = not self._thinking and bool(found["open"])
-        self._buffer = self._buffer[
-            found.start() if ended_by_token and "channel" in found[0] else found.end() :
-        ]
-        return out
+        return found.start() if ended_by_token and "channel" in found[0] else found.end()
 
-    def _release(self) -> str:
-        partial = _PARTIAL_MARK.search(self._buffer)
-        if self._thinking:
-            self._buffer = self._buffer[partial.start() :] if partial else ""
-            return ""
-        end = partial.start() if partial else len(self._buffer)
-        out, self._buffer = self._buffer[:end], self._buffer[end:]
-        return out
+    def _release(self, text: str, position: int) -> str:
+        """The rest but for what may become a mark, which is kept."""
+        partial = _PARTIAL_MARK.search(text, max(position, len(text) - _MOST_PARTIAL_CHARACTERS))
+        end = partial.start() if partial else len(text)
+        self._buffer = text[end:]
+        return "" if self._thinking else text[position:end]
 
 
 def clean(text: str, *, delimiter: str = "", source: str = "") -> str:
@@ -227,7 +236,7 @@ def _safe_end(body: str) -> int:
     for _ in range(_LOOK_BACK_LINES):
         start = body.rfind("\n", 0, end) + 1
         line = body[start:end].strip()
-        suspicious = not line or _looks_like_ending(line) or (incomplete and len(line) < _LINE_CHARACTERS)
+        suspicious = (incomplete and len(line) < _LINE_CHARACTERS) or _looks_like_ending(line)
         if start == 0 or not suspicious:
             break
         end, incomplete = start - 1, False

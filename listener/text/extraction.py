@@ -1,12 +1,14 @@
 """Summarises by copying: the sentences of a text that say the most, in their order, and a title for them."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from listener.text.blocks import Block, plain_text, split_blocks
 from listener.text.language import detect_language
 from listener.text.lexicon import patterns
+from listener.text.linear import SPACE, Expression
 from listener.text.ranking import Sentence, choose, rank
 from listener.text.sentences import cut_paragraph, join_sentences
 from listener.text.words import count_words, is_ideograph
@@ -14,12 +16,15 @@ from listener.text.words import count_words, is_ideograph
 _TITLE_WORDS = 20
 _PARAGRAPH_LETTERS = 240
 _BOILERPLATE_WORDS = 25
-_END_MARK = re.compile(
-    "[.!?\u2026:;\u3002\uff01\uff1f\u061f\u06d4\u0964\u0965]['\"\u201d\u2019\u00bb\u300d)*_\\]]*$"
-)
+_BOILERPLATE_LETTERS = 160
+_HEADING_LETTERS = 300  # of a longer one this much is compared with its sentences
+_ENDS = set(".!?\u2026:;\u3002\uff01\uff1f\u061f\u06d4\u0964\u0965")
+_AFTER_END = "'\"\u201d\u2019\u00bb\u300d)*_]"
 _CLAUSE_END = re.compile("[,;:\uff0c\uff1b\u3001\u060c\u2013\u2014]")
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*(?:\s\"[^\"]*\")?\)")
-_EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)([^`\n]+?)(?<=\S)\1(?!\w)")
+_LINK = Expression(rf'!?\[([^\]\n]*)\]\([^){SPACE}]*(?:[{SPACE}]"[^"]*")?\)')
+# One character or two: nothing to walk over.
+_EMPHASIS_MARK = re.compile(r"[*_]")
+_EMPHASIS_BARRIER = re.compile(r"[`\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def _candidates(blocks: Sequence[Block], language: str, checkpoint: Callable[[],
     section, heading = 0, ""
     for index, block in enumerate(blocks):
         if block.kind == "heading":
-            heading, section = plain_text(block), section + bool(found)
+            heading, section = plain_text(block)[:_HEADING_LETTERS], section + bool(found)
         elif block.kind in ("paragraph", "item", "quote"):
             for piece in cut_paragraph(_readable(plain_text(block)), language):
                 checkpoint()
@@ -90,21 +95,73 @@ def _shared(found: list[Sentence]) -> list[Sentence]:
 def _is_boilerplate(sentence: Sentence) -> bool:
     if not any(map(str.isalpha, sentence.text)):
         return True
-    return (
-        sentence.words <= _BOILERPLATE_WORDS
-        and bool(patterns("boilerplate").search(sentence.text))
-        and len(sentence.text) < 160
-    )
+    if sentence.words > _BOILERPLATE_WORDS or len(sentence.text) >= _BOILERPLATE_LETTERS:
+        return False
+    return patterns("boilerplate").search(sentence.text) is not None
 
 
 def _readable(text: str) -> str:
     """Prose without Markdown's marks: a link is its words, an emphasised word is the word."""
-    return _EMPHASIS.sub(r"\2", _LINK.sub(r"\1", text))
+    return _unemphasised(_LINK.sub(lambda link: str(link[1]), text) if "](" in text else text)
+
+
+def _unemphasised(text: str) -> str:
+    """Without the marks around emphasised words: two of a kind, on one line and with no code between, that
+    touch what they enclose and are no part of a word.
+
+    Not an expression: RE2 knows no back reference, and `re` would look for the second mark to the end of the
+    text for each that might be a first."""
+    if "*" not in text and "_" not in text:
+        return text
+    closing = _closing_marks(text)
+    barriers = [found.start() for found in _EMPHASIS_BARRIER.finditer(text)]
+    kept, position = list[str](), 0
+    for place in (found.start() for found in _EMPHASIS_MARK.finditer(text)):
+        if place < position or (place and _is_word(text[place - 1])):
+            continue
+        if span := _emphasised(text, place, closing, barriers):
+            mark, end = span
+            kept += text[position:place], text[place + len(mark) : end]
+            position = end + len(mark)
+    return "".join([*kept, text[position:]])
+
+
+def _closing_marks(text: str) -> dict[str, list[int]]:
+    """Where each mark could close: after what is no blank, before what belongs to no word."""
+    found: dict[str, list[int]] = {"**": [], "__": [], "*": [], "_": []}
+    for mark, places in found.items():
+        place = text.find(mark)
+        while place >= 0:
+            after = text[place + len(mark) : place + len(mark) + 1]
+            if place and not text[place - 1].isspace() and not _is_word(after):
+                places.append(place)
+            place = text.find(mark, place + 1)
+    return found
+
+
+def _emphasised(
+    text: str, place: int, closing: dict[str, list[int]], barriers: list[int]
+) -> tuple[str, int] | None:
+    """The mark that opens here, and where it closes."""
+    for mark in (text[place : place + 2], text[place]):
+        begins = place + len(mark)
+        if mark not in closing or text[begins : begins + 1].isspace() or begins >= len(text):
+            continue
+        next_one = bisect_left(closing[mark], begins + 1)
+        wall = bisect_left(barriers, begins)
+        limit = barriers[wall] if wall < len(barriers) else len(text)
+        if next_one < len(closing[mark]) and closing[mark][next_one] <= limit:
+            return mark, closing[mark][next_one]
+    return None
+
+
+def _is_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def _ended(sentence: str) -> str:
     """With an end mark, which list items often lack."""
-    if _END_MARK.search(sentence):
+    if sentence.rstrip(_AFTER_END)[-1:] in _ENDS:
         return sentence
     return sentence.rstrip(",\uff0c\u060c") + ("\u3002" if is_ideograph(sentence[-1]) else ".")
 

@@ -41,13 +41,13 @@ class Lexicon:
     dispensable: tuple[str, ...] = ()
 
 
+_NONE = Lexicon()
 _SETS = {"abbreviations", "endings", "before_number", "starters"}
 
 
-@cache
 def lexicon(language: str | None) -> Lexicon:
     """The lists of a language by its ISO 639-1 code; empty ones where there is no file or no language."""
-    return _load().get(language or "", Lexicon())
+    return _load().get(language or "", _NONE)
 
 
 def languages() -> list[str]:
@@ -65,16 +65,33 @@ def patterns(name: str) -> re.Pattern[str]:
 @cache
 def word_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     """An expression that finds any of the words; whole words, but ideographs and endings such as n't
-    anywhere."""
-    return re.compile("|".join(map(_bounded, sorted(words, key=len, reverse=True))) or r"(?!)", re.IGNORECASE)
+    anywhere.
+
+    With `re`, since it looks at what stands around a word; each word ends by itself, so that nothing is
+    walked over twice. Its boundary is looked at before the words, which saves nearly all of them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for word in sorted(words, key=len, reverse=True):
+        groups.setdefault(_bounds(word), []).append(re.escape(word))
+    alternatives = (f"{left}(?:{'|'.join(group)}){right}" for (left, right), group in groups.items())
+    return re.compile("|".join(alternatives) or r"(?!)", re.IGNORECASE)
 
 
-def _bounded(word: str) -> str:
+@cache
+def lower_pattern(words: tuple[str, ...]) -> re.Pattern[str]:
+    """The same for a text in small letters: each alternative begins with a letter of its own, which is what
+    `re` finds a place to look at by, some times faster."""
+    alternatives = []
+    for word in sorted(words, key=len, reverse=True):
+        left, right = _bounds(word)
+        first, rest = re.escape(word[0]), re.escape(word[1:])
+        alternatives.append(f"{first}(?<!\\w{first}){rest}{right}" if left else f"{first}{rest}{right}")
+    return re.compile("|".join(alternatives) or r"(?!)")
+
+
+def _bounds(word: str) -> tuple[str, str]:
     left = r"(?<!\w)" if word[0].isalpha() and not _touching(word[0]) and not word.startswith("n't") else ""
     right = r"(?!\w)" if word[-1].isalpha() and not _touching(word[-1]) else ""
-    if word in ("n't", "n’t"):
-        left = ""
-    return left + re.escape(word) + right
+    return "" if word in ("n't", "n’t") else left, right
 
 
 def _touching(letter: str) -> bool:

@@ -2,7 +2,10 @@
 nothing invisible."""
 
 import re
+import sys
 import unicodedata
+from functools import cache
+from typing import Literal
 
 # Invisible characters carry hidden instructions past a reader: bidi controls, tags, variation selectors
 # beyond the
@@ -19,10 +22,13 @@ _JOINER = re.compile(
 _LINE_END = re.compile("\r\n?|\x85|\u2028")
 _PARAGRAPH_END = re.compile("[\u2029\x0b\x0c]")
 _BLANK = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
-_INNER_RUN = re.compile(r"(?<=\S)(?:  +|[ \t]*\t[ \t]*)(?=\S)")
+# Runs of blanks are found by their first one, so that none is walked over again from its middle.
+_TRAILING = re.compile(r"(?<![ \t])[ \t]+$", re.MULTILINE)
+_INNER_RUN = re.compile(r"(?<=\S)(?: [ \t]++|\t[ \t]*+)(?=\S)")
 _BLANK_LINES = re.compile(r"\n{3,}")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})", re.MULTILINE)
+_LAST_OF_BASIC_PLANE = 0xFFFF
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 
 
 def normalise(text: str) -> str:
@@ -30,8 +36,36 @@ def normalise(text: str) -> str:
     idempotent."""
     text = _PARAGRAPH_END.sub("\n\n", _LINE_END.sub("\n", text))
     text = _JOINER.sub("", _INVISIBLE.sub("", text))
-    text = _TRAILING.sub("", unicodedata.normalize("NFC", _BLANK.sub(" ", text)))
+    text = _TRAILING.sub("", canonical("NFC", _BLANK.sub(" ", text)))
     return "".join(_collapse(part, code) for part, code in _split_code(text)).strip("\n").rstrip()
+
+
+def canonical(form: Literal["NFC", "NFD"], text: str) -> str:
+    """The text in a canonical form, in linear time: unicodedata sorts a long run of combining marks by
+    insertion, so these come to it in order."""
+    if not text.isascii():
+        text = _marks(_LAST_OF_BASIC_PLANE if _ASTRAL.search(text) is None else sys.maxunicode).sub(
+            _in_order, text
+        )
+    return unicodedata.normalize(form, text)
+
+
+@cache
+def _marks(last: int) -> re.Pattern[str]:
+    """More combining marks in a row than any script needs (Unicode's "stream-safe" texts have 30).
+
+    Up to the last code that the text can have: each range beyond the basic plane costs every other letter a
+    comparison."""
+    codes = [code for code in range(last + 1) if unicodedata.combining(chr(code))]
+    begins = [code for code, before in zip(codes, [-1, *codes], strict=False) if code != before + 1]
+    ends = [code for code, after in zip(codes, [*codes[1:], -1], strict=True) if code != after - 1]
+    ranges = (f"{chr(begin)}-{chr(end)}" for begin, end in zip(begins, ends, strict=True))
+    return re.compile(f"[{''.join(ranges)}]{{31,}}+")
+
+
+def _in_order(run: re.Match[str]) -> str:
+    apart = "".join(unicodedata.normalize("NFD", mark) for mark in run[0])
+    return "".join(sorted(apart, key=unicodedata.combining))
 
 
 def _collapse(part: str, code: bool) -> str:

@@ -4,15 +4,20 @@ negations, names, quotes, code or links; a sentence where a rule would is left a
 import re
 from collections import Counter
 from functools import cache
+from typing import Any
 
 from listener.text.lexicon import lexicon, word_pattern
+from listener.text.linear import SPACE, Expression
 
+_LONGEST_LETTERS = 2_000  # a longer one is no sentence, and stays: this bounds what the rules cost
 # Verbatim: code, links, addresses, quotations.
-_VERBATIM = re.compile(
-    "(`[^`]*`|!?\\[[^\\]\n]*\\]\\([^)\n]*\\)|https?://\\S+|\\S+@\\S+|\u201c[^\u201d]*\u201d|\u201e[^\u201c\u201d]*[\u201c\u201d]"
+_VERBATIM = Expression(
+    rf"(`[^`]*`|!?\[[^\]\n]*\]\([^)\n]*\)|https?://[^{SPACE}]+|[^{SPACE}]+@[^{SPACE}]+"
+    "|\u201c[^\u201d]*\u201d|\u201e[^\u201c\u201d]*[\u201c\u201d]"
     '|\u00ab[^\u00bb]*\u00bb|\u300c[^\u300d]*\u300d|"[^"]*")'
 )
-_ASIDE = re.compile(r"\s*(?:\(([^()]*)\)|\uff08([^\uff08\uff09]*)\uff09)")
+_MAY_BE_VERBATIM = re.compile('[`@"\u201c\u201e\u00ab\u300c\\[]|://')
+_ASIDE = Expression(rf"[{SPACE}]*(?:\(([^()]*)\)|" "\uff08([^\uff08\uff09]*)\uff09)")
 _FIGURE = re.compile(r"\d+")
 _ACRONYM = re.compile(r"\b[^\W\d_a-z]{2,}\b")
 _KEEPS_INTENSITY = re.compile(
@@ -35,22 +40,32 @@ _AN_BEFORE = re.compile(
 
 def tighten(sentence: str, language: str | None) -> str:
     """The sentence with fewer words, or as it was."""
-    words = lexicon(language)
-    if not words.fillers:
+    if not lexicon(language).fillers or len(sentence) > _LONGEST_LETTERS:
         return sentence
-    parts = _VERBATIM.split(sentence)
+    parts = _verbatim_apart(sentence)
     parts[::2] = [_tighten_part(part, language) for part in parts[::2]]
     shorter = _tidy(_drop_opener("".join(parts), language))
     return shorter if _says_the_same(sentence, shorter, language) else sentence
 
 
+def _verbatim_apart(sentence: str) -> list[str]:
+    """The sentence in parts, each second one of which stays as it is."""
+    parts, position = list[str](), 0
+    if _MAY_BE_VERBATIM.search(sentence):
+        for match in _VERBATIM.finditer(sentence):
+            parts += sentence[position : match.start()], match[0]
+            position = match.end()
+    return [*parts, sentence[position:]]
+
+
 def _tighten_part(part: str, language: str | None) -> str:
-    part = _ASIDE.sub(lambda aside: _keep_aside(aside, language), part)
+    if "(" in part or "\uff08" in part:
+        part = _ASIDE.sub(lambda aside: _keep_aside(aside, language), part)
     part = _filler_pattern(language).sub(lambda filler: _replace_filler(filler[0], language), part)
     return _drop_dispensable(part, language)
 
 
-def _keep_aside(aside: re.Match[str], language: str | None) -> str:
+def _keep_aside(aside: Any, language: str | None) -> str:
     words = lexicon(language)
     inner = aside[1] or aside[2] or ""
     holds = _FIGURE.search(inner) or _ACRONYM.search(inner) or word_pattern(words.negations).search(inner)
@@ -100,11 +115,14 @@ def _dispensable_pattern(language: str | None) -> re.Pattern[str]:
 
 def _keep_dispensable(word: re.Match[str], language: str | None) -> str:
     """What is left of a word such as "very" where it stands."""
-    before, after = word.string[max(0, word.start() - 30) : word.start()], word.string[word.end() :]
+    before = word.string[max(0, word.start() - 30) : word.start()]
     last = [] if _SENTENCE_START.search(before) else before.split()[-1:]
     if word_pattern(lexicon(language).negations).search(" ".join(last)) or _KEEPS_INTENSITY.search(before):
         return word[0]
-    if _NEEDS_INTENSITY.match(after) or (_ELIDES.search(before) and _VOWEL.match(after)):
+    after = word.end()
+    if _NEEDS_INTENSITY.match(word.string, after):
+        return word[0]
+    if _ELIDES.search(before) and _VOWEL.match(word.string, after):
         return word[0]
     commas = bool(word["lead"]), "," in word["trail"]
     if commas == (True, True):
@@ -116,8 +134,8 @@ def _keep_dispensable(word: re.Match[str], language: str | None) -> str:
 
 def _tidy(sentence: str) -> str:
     sentence = _ARTICLE.sub(_fit_article, sentence).replace(_REMOVED, "")
-    sentence = re.sub(r"(?<=\S)[ \t]{2,}(?=\S)", " ", sentence)
-    return re.sub(r"[ \t]+([,.;:!?](?:\s|$))", r"\1", sentence)
+    sentence = re.sub(r"(?<=\S)[ \t]{2,}+(?=\S)", " ", sentence)
+    return re.sub(r"(?<![ \t])[ \t]++([,.;:!?](?:\s|$))", r"\1", sentence)
 
 
 def _fit_article(found: re.Match[str]) -> str:

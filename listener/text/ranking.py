@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +38,11 @@ _FIGURE = re.compile(r"\d")
 _NAME = re.compile(r"(?<=[\w,] )[A-Z\u00c0-\u00de\u0410-\u042f][\w\u00c0-\u024f]+")
 _QUOTE = re.compile('^["\'\u201c\u201e\u00ab\u300c]|["\u201d\u00bb\u300d]$')
 _MARKS = re.compile(r"[`_/\\={}<>|;#*+\[\]]")
-_POINTER = re.compile(
-    r"\b(?:see|siehe|voir|v\u00e9ase|bkz|\u0441\u043c)\b.{0,25}$|https?://\S+$|\]\(\S+\)$", re.IGNORECASE
-)
+_SEE = re.compile(r"\b(?:see|siehe|voir|v\u00e9ase|bkz|\u0441\u043c)\b.{0,25}$", re.IGNORECASE)
+_SEE_LETTERS = 40  # from the end
+_URL = re.compile(r"https?://\S", re.IGNORECASE)
+_NO_WORD = re.compile(r"\W*+")
+_TITLE_LETTERS = 300  # of a longer one this much is compared with the sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +82,84 @@ def rank(
     if len(sentences) > WINDOW_FROM_SENTENCES:
         sentences = _best_of_windows(sentences, title, language, checkpoint)
     tokens = [terms(sentence.text) for sentence in sentences]
-    headings = [terms(f"{title} {sentence.heading}") for sentence in sentences]
-    matrix = sentence_vectors([*tokens, *headings])
-    matrix, of_headings = matrix[: len(tokens)], matrix[len(tokens) :]
+    matrix, of_headings = _vectors(tokens, [f"{title[:_TITLE_LETTERS]} {one.heading}" for one in sentences])
     similar = similarity(matrix)
     leaning = _leaning(sentences, language)
     scores = _centrality(sentences, similar) + 0.3 * (matrix * of_headings).sum(axis=1) + _bonuses(sentences)
     return Ranked(sentences, scores * _form(sentences) * np.where(leaning, 0.8, 1.0), similar, leaning)
 
 
+def _vectors(tokens: Sequence[Sequence[str]], headings: Sequence[str]) -> tuple[Matrix, Matrix]:
+    """Of the sentences, and of what stands above each; a heading is looked at once for all its sentences."""
+    often = Counter(headings)
+    place = {heading: len(tokens) + at for at, heading in enumerate(often)}
+    matrix = sentence_vectors([*tokens, *map(terms, often)], [*[1] * len(tokens), *often.values()])
+    return matrix[: len(tokens)], matrix[[place[heading] for heading in headings]]
+
+
 def choose(ranked: Ranked, budget: int) -> list[int]:
     """Indices, in source order, of the sentences that say the most in about `budget` words."""
-    chosen: list[int] = []
-    used: Counter[int] = Counter()  # words by section
-    quota = _quotas(ranked.sentences, budget)
-    while (spent := used.total()) < budget * _ENOUGH:
-        values = _values(ranked, chosen, used, quota)
-        fitting = [
-            i for i in np.argsort(-values, kind="stable") if _fits(ranked, int(i), values, spent, budget)
-        ]
-        if not fitting:
+    choice = _Choice(ranked, budget)
+    while choice.spent < budget * _ENOUGH:
+        best = choice.best(budget * _OVERSHOOT - choice.spent)
+        if best is None:
             break
-        for index in _with_predecessor(ranked, int(fitting[0]), chosen, budget * _OVERSHOOT - spent):
-            chosen.append(index)
-            used[ranked.sentences[index].share] += ranked.sentences[index].words
-    return sorted(chosen or _least_too_long(ranked))
+        for index in _with_predecessor(ranked, best, choice.chosen, budget * _OVERSHOOT - choice.spent):
+            choice.take(index)
+    return sorted(choice.chosen or _least_too_long(ranked))
+
+
+class _Choice:
+    """What is chosen so far, and what each of the others is worth beside it."""
+
+    def __init__(self, ranked: Ranked, budget: int) -> None:
+        sentences, count = ranked.sentences, len(ranked.sentences)
+        quota = _quotas(sentences, budget)
+        self.chosen: set[int] = set()
+        self.spent = 0
+        self._ranked = ranked
+        self._words = np.array([sentence.words for sentence in sentences], dtype=np.int64)
+        self._shares, self._share = _numbered([sentence.share for sentence in sentences])
+        self._blocks, self._block = _numbered([sentence.block for sentence in sentences])
+        self._quota = np.array([quota[share] for share in self._shares], dtype=np.float64)
+        self._used = np.zeros(len(self._shares))
+        self._crowd = np.zeros(len(self._blocks))
+        self._repeated = np.zeros(count, dtype=np.float32)
+        self._taken = np.zeros(count, dtype=bool)
+        self._follows = np.zeros(count, dtype=bool)
+        self._room = _room_factor(sentences, sum(quota.values()))
+
+    def best(self, room: float) -> int | None:
+        """The first of the best that fits into the words that are left."""
+        values = np.where(self._words <= room, self._values(), -np.inf)
+        index = int(values.argmax()) if len(values) else 0
+        return index if len(values) and np.isfinite(values[index]) else None
+
+    def take(self, index: int) -> None:
+        self.chosen.add(index)
+        self.spent += int(self._words[index])
+        self._taken[index] = True
+        self._used[self._share[index]] += self._words[index]
+        self._crowd[self._block[index]] += 1
+        similar = self._ranked.similar[:, index]
+        self._repeated = np.maximum(self._repeated, similar) if len(self.chosen) > 1 else similar.copy()
+        # A sentence that points back reads well once its predecessor is there.
+        if index + 1 < len(self._taken):
+            self._follows[index + 1] = self._ranked.leaning[index + 1]
+
+    def _values(self) -> Scores:
+        values = _RELEVANCE * self._ranked.scores
+        if self.chosen:
+            values = values - (1 - _RELEVANCE) * self._repeated
+            values[(self._repeated > _SAME) | self._taken] = -np.inf
+        load = np.minimum(2.0, (self._used / self._quota)[self._share]) + _CROWD * self._crowd[self._block]
+        return np.asarray(values * self._room - 0.15 * load + 0.1 * self._follows, dtype=np.float64)
+
+
+def _numbered(names: Sequence[int]) -> tuple[list[int], NDArray[np.intp]]:
+    """Each name once, and for each place the number of its name."""
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return list(places), np.array([places[name] for name in names], dtype=np.intp)
 
 
 def _centrality(sentences: Sequence[Sentence], similar: Matrix) -> Scores:
@@ -144,16 +198,27 @@ def _form_of(sentence: Sentence) -> float:
         factor *= 0.3
     if _QUOTE.search(text):
         factor *= 0.7
-    if _POINTER.search(text):
+    if _points_elsewhere(text):
         factor *= 0.6
     if text.startswith("(") or text[:1].islower():
         factor *= 0.6
     return factor * _prose_factor(text)
 
 
+def _points_elsewhere(text: str) -> bool:
+    """Whether the end refers to another place: "see below", a link."""
+    last = (text.rsplit(None, 1) or [""])[-1]
+    link = last.find("](")
+    return (
+        _SEE.search(text, max(0, len(text) - _SEE_LETTERS)) is not None
+        or _URL.search(last) is not None
+        or (0 <= link < len(last) - 3 and last.endswith(")"))
+    )
+
+
 def _length_factor(sentence: Sentence) -> float:
     """Sentences of ordinary length count in full; ideographs are about half a word each."""
-    length = sentence.words // 2 if is_ideograph(sentence.text[0]) else sentence.words
+    length = sentence.words // 2 if is_ideograph(sentence.text) else sentence.words
     if length < 5:
         return 0.3
     if length < 7:
@@ -168,14 +233,11 @@ def _prose_factor(text: str) -> float:
 
 
 def _leaning(sentences: Sequence[Sentence], language: str | None) -> tuple[bool, ...]:
-    openers = _opener_pattern(language)
-    return tuple(openers.match(sentence.text) is not None for sentence in sentences)
-
-
-@cache
-def _opener_pattern(language: str | None) -> re.Pattern[str]:
-    """What finds, at the beginning of a sentence, a word that points back to the one before."""
-    return re.compile(rf"\W*(?:{word_pattern(lexicon(language).anaphora).pattern})", re.IGNORECASE)
+    """Whether the first word of each points back to the sentence before."""
+    openers = word_pattern(lexicon(language).anaphora)
+    texts = [sentence.text for sentence in sentences]
+    begins = [found.end() if (found := _NO_WORD.match(text)) else 0 for text in texts]
+    return tuple(openers.match(text, at) is not None for text, at in zip(texts, begins, strict=True))
 
 
 def _quotas(sentences: Sequence[Sentence], budget: int) -> dict[int, float]:
@@ -188,33 +250,13 @@ def _quotas(sentences: Sequence[Sentence], budget: int) -> dict[int, float]:
     return {section: max(1.0, budget * root / total) for section, root in roots.items()}
 
 
-def _values(ranked: Ranked, chosen: list[int], used: Counter[int], quota: dict[int, float]) -> Scores:
-    values = _RELEVANCE * ranked.scores
-    if chosen:
-        repeated = ranked.similar[:, chosen].max(axis=1)
-        values = values - (1 - _RELEVANCE) * repeated
-        values[repeated > _SAME] = -np.inf
-        values[chosen] = -np.inf
-    load = np.array([min(2.0, used[s.share] / quota[s.share]) for s in ranked.sentences])
-    crowd = Counter(ranked.sentences[index].block for index in chosen)
-    load += _CROWD * np.array([crowd[s.block] for s in ranked.sentences])
-    values = values * _room_factor(ranked.sentences, sum(quota.values()))
-    # A sentence that points back reads well once its predecessor is there.
-    follows = [ranked.leaning[i] and i - 1 in chosen for i in range(len(values))]
-    return np.asarray(values - 0.15 * load + 0.1 * np.array(follows), dtype=np.float64)
-
-
 def _room_factor(sentences: Sequence[Sentence], budget: float) -> Scores:
     """Less for a sentence that would take more than two fifths of the whole budget."""
     lengths = np.array([max(1, sentence.words) for sentence in sentences])
     return np.asarray(np.minimum(1.0, np.sqrt(0.4 * budget / lengths)), dtype=np.float64)
 
 
-def _fits(ranked: Ranked, index: int, values: Scores, spent: int, budget: int) -> bool:
-    return bool(np.isfinite(values[index])) and spent + ranked.sentences[index].words <= budget * _OVERSHOOT
-
-
-def _with_predecessor(ranked: Ranked, index: int, chosen: list[int], room: float) -> list[int]:
+def _with_predecessor(ranked: Ranked, index: int, chosen: set[int], room: float) -> list[int]:
     """The sentence, and the one before it if it points back to that one and both fit."""
     before = index - 1
     if not ranked.leaning[index] or before < 0 or before in chosen:
@@ -243,4 +285,4 @@ def _best_of_windows(
         scores = rank(window, title=title, language=language).scores
         top = sorted(np.argsort(-scores, kind="stable")[:share])
         best += [window[index] for index in top]
-    return best[:WINDOW_FROM_SENTENCES] if len(windows) > WINDOW_FROM_SENTENCES else best
+    return best[:: -(-len(best) // WINDOW_FROM_SENTENCES)]

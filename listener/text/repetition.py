@@ -2,6 +2,7 @@
 
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 
 from listener.text.sentences import split_sentences
 from listener.text.vectors import terms
@@ -34,10 +35,15 @@ def compression(text: str) -> float:
 
 def repeated_sentences(text: str) -> list[str]:
     """Sentences of more than three words that stand in the text more than once."""
+    sentences = split_sentences(text)
+    return said_again(sentences, [terms(sentence) for sentence in sentences])
+
+
+def said_again(sentences: Sequence[str], by_terms: Sequence[Sequence[str]]) -> list[str]:
+    """Those of the sentences, given with their terms, that are said a second time; each once."""
     seen: Counter[tuple[str, ...]] = Counter()
     twice: list[str] = []
-    for sentence in split_sentences(text):
-        said = tuple(terms(sentence))
+    for sentence, said in zip(sentences, map(tuple, by_terms), strict=True):
         seen[said] += 1
         if len(said) > 3 and seen[said] == 2:
             twice.append(sentence)

@@ -6,10 +6,12 @@ would lose more than three fifths, and says how far it came. Sentences are the s
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, pairwise
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from listener.text.blocks import Block, split_blocks
 from listener.text.language import detect_language
@@ -67,7 +69,7 @@ def shorten(text: str, *, ratio: float, language: str | None = None) -> Shortene
     target = ratio * total
     tightened = _tighten(pieces, target, language)
     dropped = _drop_repeats(pieces, target) + _drop_weakest(pieces, target, language)
-    left = sum(piece.words for piece in pieces if piece.kept)
+    left = sum(piece.words for piece in pieces if piece.kept) if any(piece.words for piece in pieces) else 1
     method: Method = "rules+sentences" if dropped else "rules" if tightened else "none"
     return Shortened(_assemble(pieces), left / total, method, limited=left > target * 1.1 + 2)
 
@@ -125,7 +127,8 @@ def _drop_repeats(pieces: Sequence[_Piece], target: float) -> int:
 
 
 def _drop_weakest(pieces: list[_Piece], target: float, language: str) -> int:
-    prose = [piece for piece in pieces if piece.prose and piece.kept]
+    # What has no words, such as a line of emoji or a row of dots, has no length to lose: it stays.
+    prose = [piece for piece in pieces if piece.prose and piece.kept and piece.words]
     fixed = sum(piece.words for piece in pieces if piece.kept and not piece.prose)
     length = sum(piece.words for piece in prose)
     if fixed + length <= target * _TOLERANCE or not prose:
@@ -154,17 +157,23 @@ def _thin(paragraph: list[_Piece], goal: float) -> int:
 
 def _best_subset(pieces: Sequence[_Piece], total: int, goal: float) -> Sequence[_Piece]:
     """Of all sets of sentences the one that is missed least and leaves nearly `goal` of `total` words."""
-    sizes = range(len(pieces) + 1)
-    subsets = [subset for size in sizes for subset in combinations(pieces, size)]
-    return min(subsets, key=lambda subset: _cost(subset, total, goal))
+    members = _subsets(len(pieces))
+    left, missed = np.full(len(members), float(total)), np.zeros(len(members))
+    for place, piece in enumerate(pieces):
+        left -= members[:, place] * piece.words
+        missed += members[:, place] * max(0.05, piece.score)
+    costs = missed + _LENGTH_WEIGHT * abs(left - goal) / total
+    costs[left < total * _HONEST_SHARE] = math.inf
+    best = members[int(costs.argmin())]
+    return [piece for piece, member in zip(pieces, best, strict=True) if member]
 
 
-def _cost(dropped: Sequence[_Piece], total: int, goal: float) -> float:
-    left = total - sum(piece.words for piece in dropped)
-    if left < total * _HONEST_SHARE:
-        return math.inf
-    missed = sum(max(0.05, piece.score) for piece in dropped)
-    return missed + _LENGTH_WEIGHT * abs(left - goal) / total
+@cache
+def _subsets(count: int) -> NDArray[np.float64]:
+    """All subsets of so many things, small ones first, a row each, with a 1 for each member."""
+    sizes = range(count + 1)
+    chosen = [members for size in sizes for members in combinations(range(count), size)]
+    return np.array([[place in members for place in range(count)] for members in chosen], dtype=np.float64)
 
 
 def _weakest_first(pieces: Sequence[_Piece], total: int, goal: float) -> Sequence[_Piece]:

@@ -93,3 +93,17 @@ def test_between_blocks_stand_only_blanks_and_each_block_is_where_it_says(text: 
         assert text[block.start : block.end] == block.text != ""
         position = block.end
     assert not text[position:].strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("````\n```\n````\n\na.", ["code", "paragraph"]),
+        ("```\na\n`````\n\nb.", ["code", "paragraph"]),
+        ("~~~\n```\n~~~\n```\nb.", ["code", "paragraph"]),
+        ("```py\na\n```py\nb.", ["paragraph"]),
+        ("````\na\n```\nb.", ["paragraph"]),
+    ],
+)
+def test_a_fence_is_closed_by_the_next_one_of_its_kind_that_is_as_long(text: str, kinds: list[str]) -> None:
+    assert [block.kind for block in split_blocks(text)] == kinds

@@ -132,3 +132,56 @@ def test_only_some_failures_are_worth_another_turn() -> None:
     }
     assert checks.wants_retry(report, "summarize") == ["length"]
     assert checks.wants_retry(report, "shorten") == ["length", "numbers"]
+
+
+def test_a_check_that_throws_is_unknown_and_the_others_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_case: object) -> dict[str, Any]:
+        raise OverflowError("a word of the text")
+
+    monkeypatch.setitem(checks.CHECKS, "numbers", broken)
+    report = _run(GOOD)
+    assert report["numbers"].keys() == {"score", "ok", "unknown"}
+    assert report["numbers"]["unknown"].startswith("not checked: OverflowError in test_checks.py, line ")
+    assert (checks.failed(report), list(checks.unknown(report))) == ([], ["numbers"])
+    assert report["names"]["ok"] is True
+
+
+def test_what_is_too_costly_is_unknown_and_no_reason_for_another_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "_SECONDS", -1e6)
+    report = _run("I'm sorry, but as an AI language model I cannot summarize this.")
+    assert report == checks.not_checked()
+    assert checks.unknown(report) == dict.fromkeys(NAMES, "not checked: too costly")
+    assert checks.failed(report) == checks.wants_retry(report, "summarize") == []
+
+
+def test_a_check_without_memory_is_too_costly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(_case: object) -> dict[str, Any]:
+        raise MemoryError
+
+    monkeypatch.setitem(checks.CHECKS, "novelty", hungry)
+    assert checks.unknown(_run(GOOD)) == {"novelty": checks.TOO_COSTLY}
+
+
+def test_a_report_stays_small_whatever_was_found() -> None:
+    output = "A B" + "C" * 100_000 + " 1" + "2" * 100_000 + ' "' + "words and more " * 10_000 + '"'
+    report = _run(output, task="shorten", target_ratio=0.5)
+    assert report["names"]["invented"]
+    assert len(json.dumps(report)) < 20_000
+
+
+def test_of_very_many_quotations_the_first_are_judged_and_the_check_says_so() -> None:
+    said = " ".join(f'"he told {n} of them all of it"' for n in range(1000))
+    report = checks.run(source=said, output=said, task="shorten")
+    assert (report["quotes"]["ok"], report["quotes"]["judged"], report["quotes"]["of"]) == (True, 200, 1000)
+
+
+def test_an_address_is_known_by_its_beginning_or_its_end() -> None:
+    source = BRIDGE + " See https://example.org/plan/b or write to dr.ruth@example.org."
+    output = GOOD + " See https://example.org/plan or write to ruth@example.org."
+    assert _run(output, source=source)["names"]["invented"] == []
+    assert _run(output, source=BRIDGE)["names"]["invented"] == [
+        "https://example.org/plan",
+        "ruth@example.org",
+    ]

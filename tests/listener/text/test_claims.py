@@ -41,3 +41,12 @@ def test_names_are_capitals_inside_sentences_acronyms_and_addresses() -> None:
 def test_quotations_are_found_between_all_kinds_of_marks(marks: str) -> None:
     said = "we could not keep lorries on it"
     assert quotations("He said " + marks.format(said) + " and left.") == [said]
+
+
+@pytest.mark.parametrize("text", ["九" * 400, "千" * 5000, "9" * 5000, "1.234" * 5000, "亿" * 5000])
+def test_a_number_without_end_is_no_error(text: str) -> None:
+    assert numbers(text, "zh")
+
+
+def test_a_quotation_that_never_closes_hides_none_that_does() -> None:
+    assert quotations('「 never closed, and "twelve letters or more" then') == ["twelve letters or more"]

@@ -90,3 +90,14 @@ def test_the_chunks_make_no_difference(text: str, size: int) -> None:
     published, cleaner = _streamed(text, size)
     assert cleaner.text == clean(text, delimiter="doc-7f3a")
     assert cleaner.replaced or published == cleaner.text
+
+
+def test_what_is_too_long_for_an_ending_is_published_while_it_comes() -> None:
+    cleaner = Cleaner()
+    begins = "The bridge closes today for good. " * 10 + "\n\n"
+    published = [cleaner.feed(piece) for piece in [begins, *["let me know of it "] * 1000]]
+    assert sum(map(bool, published)) > 3
+
+
+def test_an_answer_of_blanks_is_empty() -> None:
+    assert clean(" \n" * 10_000) == ""

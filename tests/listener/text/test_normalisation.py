@@ -1,9 +1,13 @@
 """Normalisation: what a reader does not see goes, what a writer meant stays."""
 
+import unicodedata
+from typing import Literal
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listener.text.normalisation import normalise
+from listener.text.normalisation import canonical, normalise
 
 
 def test_invisible_instructions_are_taken_out() -> None:
@@ -51,3 +55,11 @@ def test_a_stray_fence_does_not_freeze_the_rest() -> None:
 def test_normalising_twice_changes_nothing(text: str) -> None:
     once = normalise(text)
     assert normalise(once) == once
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("marks", ["\u0301\u0323" * 20, "\u0344\u0301\u0323" * 20, "\U0001d165\u0323" * 20])
+def test_a_long_run_of_marks_gets_the_form_that_unicode_gives_it(
+    form: Literal["NFC", "NFD"], marks: str
+) -> None:
+    assert canonical(form, f"é{marks}ö{marks}") == unicodedata.normalize(form, f"é{marks}ö{marks}")

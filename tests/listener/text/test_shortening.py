@@ -83,3 +83,21 @@ def test_sentences_with_figures_outlive_those_without() -> None:
 
 def test_an_empty_text_stays_empty() -> None:
     assert shorten("", ratio=0.5).text == ""
+
+
+WORDLESS = ["🙏", "--", "• •", "…", "?!", "* * *", "👨‍👩‍👧", "🏴󠁧󠁢󠁳󠁣󠁴󠁿", "()", "— — —", "\u3000", "_", "###", "| |"]
+
+
+@pytest.mark.parametrize("block", WORDLESS)
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.9])
+def test_a_block_without_words_stays_as_it_is(block: str, ratio: float) -> None:
+    text = f"{CORPUS[0].text.strip()}\n\n{block}\n\n{CORPUS[2].text.strip()}"
+    assert f"\n\n{block}\n\n" in shorten(text, ratio=ratio).text
+    alone = shorten(block, ratio=ratio)
+    assert (alone.text, alone.ratio, alone.limited) == (block.strip(), 1.0, False)
+
+
+@pytest.mark.parametrize("block", WORDLESS)
+def test_a_sentence_without_words_may_begin_a_paragraph(block: str) -> None:
+    text = f"{block}. {CORPUS[0].text.strip()}"
+    assert 0.3 < shorten(text, ratio=0.5).ratio < 0.7
