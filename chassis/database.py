@@ -54,6 +54,7 @@ SETUP_FAULTS = {
 STARTING_BASE_SECONDS = 0.1
 STARTING_CAP_SECONDS = 5.0
 TOLD_MAX_CHARS = 200
+OURS = ("42", "P0")  # a statement, or a function of the database, is wrong: nothing that passes
 
 log = structlog.get_logger()
 
@@ -176,7 +177,7 @@ def refused(error: BaseException) -> bool:
 def troubled(error: BaseException) -> bool:
     """Whether who asked is to ask again: the database is away or in trouble, whatever it was asked."""
     state = str(getattr(error, "sqlstate", None) or "")
-    return isinstance(error, DATABASE_ERRORS) and not refused(error) and not state.startswith("42")
+    return isinstance(error, DATABASE_ERRORS) and not refused(error) and not state.startswith(OURS)
 
 
 def told(error: BaseException) -> str:

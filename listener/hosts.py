@@ -16,12 +16,12 @@ import structlog
 from prometheus_client import Gauge
 
 from chassis.database import passing, told
-from listener import diagnosis, registry
+from listener import catalogue, diagnosis
 from listener.breaker import Breaker, Caller, Finding, State
+from listener.catalogue import Served
 from listener.listing import Listed, ListingError, read_listed, read_tags, read_version
 from listener.model import Model, Patience
 from listener.queue import Claimant, Connection
-from listener.registry import Served
 from listener.server import Server
 
 LOOK_SECONDS = 15.0
@@ -260,16 +260,16 @@ class Hosts:
         if now - host.seen_at < SEEN_SECONDS:
             return True
         async with self._pool.acquire() as connection:
-            recorded = await registry.see_host(connection, host.id)
+            recorded = await catalogue.see_host(connection, host.id)
         host.seen_at = now
         return recorded == len(host.listing)
 
     async def _record(self, host: Host, listing: Listing, version: str) -> list[Served]:
         async with self._pool.acquire() as connection, connection.transaction():
-            host.id = await registry.put_host(connection, url=host.url, version=version)
+            host.id = await catalogue.put_host(connection, url=host.url, version=version)
             served = [
                 Served(
-                    await registry.add_model(connection, name),
+                    await catalogue.add_model(connection, name),
                     name,
                     model.digest,
                     model.family,
@@ -279,12 +279,12 @@ class Hosts:
                 for name, model in sorted(listing.items())
             ]
             slots = self._wishes.slots_per_model
-            await registry.put_host_models(connection, host.id, served, slots_per_model=slots)
+            await catalogue.put_host_models(connection, host.id, served, slots_per_model=slots)
             await self._choose_default(connection)
         return served
 
     async def _choose_default(self, connection: Connection) -> None:
-        if default := await registry.choose_default(connection, self._wishes.default_model):
+        if default := await catalogue.choose_default(connection, self._wishes.default_model):
             log.info("model.is_default", model=default)
 
     async def _miss(self, host: Host, reason: str) -> None:
@@ -296,12 +296,12 @@ class Hosts:
             self._changed()
         if host.id:
             async with self._pool.acquire() as connection:
-                await registry.miss_host(connection, host.id, self._claimant())
+                await catalogue.miss_host(connection, host.id, self._claimant())
 
     async def _forget_others(self, urls: Sequence[str], *, settled: bool) -> None:
         async with self._pool.acquire() as connection:
-            await registry.hide_others(connection, urls, self._claimant())
-            if settled and (hosts := await registry.forget_others(connection, urls, self._claimant())):
+            await catalogue.hide_others(connection, urls, self._claimant())
+            if settled and (hosts := await catalogue.forget_others(connection, urls, self._claimant())):
                 log.warning("host.forgotten", hosts=hosts)
                 await self._choose_default(connection)
 

@@ -18,10 +18,10 @@ from psycopg.pq import ExecStatus
 
 from chassis.database import connect, pool
 from chassis.service import Lifecycle
-from listener import queue, registry, service, upkeep
+from listener import catalogue, queue, registry, service, upkeep
+from listener.catalogue import Served
 from listener.lines import GUARD
 from listener.queue import Claimant, Claimed, Finished, Want
-from listener.registry import Served
 from listener.settings import WorkSettings
 from listener.upkeep import Rescued
 from listener.vigil import Suspect
@@ -141,11 +141,11 @@ class Desk:
         """A model served by a host, with slots; the default if it is the first."""
         name = name or f"model{next(self.counter)}:latest"
         connection = await self.connect()
-        host = await registry.put_host(connection, url=f"http://{name}", version="1")
-        model_id = await registry.add_model(connection, name)
+        host = await catalogue.put_host(connection, url=f"http://{name}", version="1")
+        model_id = await catalogue.add_model(connection, name)
         served = [Served(model_id, name, "sha", family, 8192, ("completion",))]
-        await registry.put_host_models(connection, host, served, slots_per_model=slots)
-        await registry.choose_default(connection, "")
+        await catalogue.put_host_models(connection, host, served, slots_per_model=slots)
+        await catalogue.choose_default(connection, "")
         return model_id
 
     async def connect(self) -> "asyncpg.Connection[Any]":

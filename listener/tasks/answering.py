@@ -149,7 +149,11 @@ class Work:
         """One call, cleaned and measured."""
         ear = Ear(self.delimiter, self.request.text, emit, self._characters())
         with ear:
-            said = await self.model.chat(messages, answer_tokens=room, hear=ear.hear)
+            try:
+                said = await self.model.chat(messages, answer_tokens=room, hear=ear.hear)
+            except TransientError:
+                ear.look()  # a server may break off an answer that has gone into a loop: then that is told
+                raise
             ear.finish()
         found = await self._measure(said)
         if not found.body:

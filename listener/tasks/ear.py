@@ -58,11 +58,15 @@ class Ear:
         if self._turn is None:
             self._turn = asyncio.get_running_loop().call_soon(self._work)
 
-    def finish(self) -> None:
-        """Show the end too, if the preview has come so far. Raises TransientError for a loop."""
+    def look(self) -> None:
+        """Raises TransientError if the answer so far has gone into a loop."""
         self._look()
         if self._fault is not None:
             raise self._fault
+
+    def finish(self) -> None:
+        """Show the end too, if the preview has come so far. Raises TransientError for a loop."""
+        self.look()
         self._take()
         if not self._waiting:
             self._show(self._cleaner.finish())

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from listener.text.blocks import Block, plain_text, split_blocks
@@ -40,17 +40,13 @@ class Extract:
         return tuple(sentence for paragraph in self.paragraphs for sentence in paragraph)
 
 
-def extract(
-    text: str, *, target_words: int, title: str = "", checkpoint: Callable[[], None] = lambda: None
-) -> Extract:
-    """The best sentences of a text in about `target_words` words; all of a text that is shorter than that.
-
-    `checkpoint` is called now and then: it ends the work on a long text by raising."""
+def extract(text: str, *, target_words: int, title: str = "") -> Extract:
+    """The best sentences of a text in about `target_words` words; all of a text that is shorter than that."""
     blocks = split_blocks(text)
     title = title or _own_title(blocks)
     language = detect_language(text) or "en"
-    candidates = _candidates(blocks, language, checkpoint)
-    ranked = rank(candidates, title=title, language=language, checkpoint=checkpoint)
+    candidates = _candidates(blocks, language)
+    ranked = rank(candidates, title=title, language=language)
     kept = [ranked.sentences[index] for index in choose(ranked, target_words)]
     return Extract(title or _short_title(kept), _paragraphs(kept), sum(sentence.words for sentence in kept))
 
@@ -65,7 +61,7 @@ def running_text(found: Extract) -> str:
     return "\n\n".join(join_sentences(list(paragraph)) for paragraph in found.paragraphs)
 
 
-def _candidates(blocks: Sequence[Block], language: str, checkpoint: Callable[[], None]) -> list[Sentence]:
+def _candidates(blocks: Sequence[Block], language: str) -> list[Sentence]:
     found: list[Sentence] = []
     section, heading = 0, ""
     for index, block in enumerate(blocks):
@@ -73,7 +69,6 @@ def _candidates(blocks: Sequence[Block], language: str, checkpoint: Callable[[],
             heading, section = plain_text(block)[:_HEADING_LETTERS], section + bool(found)
         elif block.kind in ("paragraph", "item", "quote"):
             for piece in cut_paragraph(_readable(plain_text(block)), language):
-                checkpoint()
                 sentence = _sentence(_ended(piece), index, section, heading)
                 found += [] if _is_boilerplate(sentence) else [sentence]
     return _shared(found)

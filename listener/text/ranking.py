@@ -6,7 +6,7 @@ choice is greedy for relevance against repetition (MMR) with a share for every s
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,17 +70,11 @@ class Ranked:
     leaning: tuple[bool, ...]  # begins with a word that points back to the sentence before
 
 
-def rank(
-    sentences: Sequence[Sentence],
-    *,
-    title: str = "",
-    language: str | None = None,
-    checkpoint: Callable[[], None] = lambda: None,
-) -> Ranked:
+def rank(sentences: Sequence[Sentence], *, title: str = "", language: str | None = None) -> Ranked:
     """Scores for at most `WINDOW_FROM_SENTENCES` sentences; of more, the best of each window are kept and
     ranked."""
     if len(sentences) > WINDOW_FROM_SENTENCES:
-        sentences = _best_of_windows(sentences, title, language, checkpoint)
+        sentences = _best_of_windows(sentences, title, language)
     tokens = [terms(sentence.text) for sentence in sentences]
     matrix, of_headings = _vectors(tokens, [f"{title[:_TITLE_LETTERS]} {one.heading}" for one in sentences])
     similar = similarity(matrix)
@@ -274,14 +268,11 @@ def _least_too_long(ranked: Ranked) -> list[int]:
     return [int(np.argmax((ranked.scores + 0.1) / lengths))]
 
 
-def _best_of_windows(
-    sentences: Sequence[Sentence], title: str, language: str | None, checkpoint: Callable[[], None]
-) -> list[Sentence]:
+def _best_of_windows(sentences: Sequence[Sentence], title: str, language: str | None) -> list[Sentence]:
     windows = [sentences[at : at + _WINDOW] for at in range(0, len(sentences), _WINDOW)]
     share = max(1, WINDOW_FROM_SENTENCES // len(windows))
     best: list[Sentence] = []
     for window in windows:
-        checkpoint()
         scores = rank(window, title=title, language=language).scores
         top = sorted(np.argsort(-scores, kind="stable")[:share])
         best += [window[index] for index in top]

@@ -8,11 +8,11 @@ from typing import Any, LiteralString
 import asyncpg
 
 from chassis.database import connect
-from listener import queue, registry
+from listener import catalogue, queue, registry
+from listener.catalogue import Served
 from listener.floors import Floors
 from listener.lines import GUARD
 from listener.queue import Claim, Claimant, Claimed, Want
-from listener.registry import Served
 from tests.fix_postgres import Cluster, Database
 
 MODEL = "bench"
@@ -100,11 +100,11 @@ class Ground:
     async def prepare(self, *, slots: int) -> None:
         owner = self._owner
         await owner.execute(MAKE_PEOPLE, self._people)
-        self._host_id = await registry.put_host(owner, url="http://bench.invalid", version="0")
-        self._model_id = await registry.add_model(owner, MODEL)
+        self._host_id = await catalogue.put_host(owner, url="http://bench.invalid", version="0")
+        self._model_id = await catalogue.add_model(owner, MODEL)
         served = [Served(self._model_id, MODEL, "digest", "llama", 8192, ("completion",))]
-        await registry.put_host_models(owner, self._host_id, served, slots_per_model=slots)
-        await registry.choose_default(owner, "")
+        await catalogue.put_host_models(owner, self._host_id, served, slots_per_model=slots)
+        await catalogue.choose_default(owner, "")
         await owner.execute("update private.allowance set requests_per_day = null, requests_waiting = null")
         await owner.execute("set session_replication_role = replica")  # no trigger tells of what is laid
         await owner.execute(SETTLE)

@@ -18,6 +18,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 FINAL = ("done", "failed")  # nobody cancels here
+LEAP = 1_000_000  # private.begin_incarnation(): its epochs begin at a multiple
 WAKING_SECONDS = 3.0  # from SIGCONT until a worker has heard that its lease is lost, and has closed its calls
 LAG_SECONDS = 0.25  # until the model server has seen that a client has left
 
@@ -77,13 +78,15 @@ def duplicate(evidence: Evidence) -> Iterator[Violation]:
 
 
 def attempt(evidence: Evidence) -> Iterator[Violation]:
-    """Each claim has ended once, in the order of the epochs, the last one as the job did."""
+    """Each claim has ended once, in the order of the epochs, the last one as the job did. An epoch follows
+    the one before it, or is the first of an incarnation, which Postgres begins after a crash."""
     ended = _by(evidence.attempts, lambda each: each.job_id)
     for job in evidence.jobs:
         own = ended.get(job.id, [])
         epochs = [each.epoch for each in own]
-        if epochs != list(range(1, job.epoch + 1)):
-            text = f"{job.epoch} claims, but attempts {epochs}"
+        follows = all(two == one + 1 or two % LEAP == 0 for one, two in itertools.pairwise([0, *epochs]))
+        if not follows or epochs != sorted(set(epochs)) or (epochs or [0])[-1] != job.epoch:
+            text = f"claimed up to epoch {job.epoch}, but attempts {epochs}"
             yield Violation("attempt", text, job.mark, job.finished_at)
         elif own and job.state in FINAL and own[-1].outcome != job.state:
             text = f"{job.state}, but its last attempt {own[-1].outcome}"
@@ -97,9 +100,11 @@ def attempt(evidence: Evidence) -> Iterator[Violation]:
 def event(evidence: Evidence) -> Iterator[Violation]:
     """Every change of state is in its owner's log, the final one last; no number is missing."""
     last_claims = {each.job_id: each.claimed_at for each in evidence.attempts}
+    claims = Counter(each.job_id for each in evidence.attempts)
     for job in evidence.jobs:
-        if job.events < 1 + 2 * job.epoch:
-            yield Violation("event", f"{job.events} events of {job.epoch} claims", job.mark, job.finished_at)
+        if job.events < 1 + 2 * claims[job.id]:
+            text = f"{job.events} events of {claims[job.id]} claims"
+            yield Violation("event", text, job.mark, job.finished_at)
         elif job.state in FINAL and (job.last_event_at or 0.0) < last_claims.get(job.id, 0.0):
             yield Violation("event", "its end is not in the log", job.mark, job.finished_at)
     for cursor in evidence.cursors:

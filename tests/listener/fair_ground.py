@@ -12,8 +12,9 @@ import asyncpg
 
 from listener import queue, registry, upkeep
 from listener.queue import LOWEST_TAG, Claimant, Claimed, Finished, Want
+from listener.vigil import Suspect
 from tests.listener.queue_ground import HOSTS, SLOTS, Ground
-from tests.sql.acting import sign_up
+from tests.sql.acting import allow, sign_up
 
 ALL_SLOTS = HOSTS * SLOTS  # of one model
 INSERT: LiteralString = (
@@ -44,6 +45,8 @@ class Neighbours:
         self.ground = ground
         self.anna, self.ben = ground.owners
         self.carl = str(sign_up(ground.database))
+        for person in (self.anna, self.ben, self.carl):
+            allow(ground.database, person)  # no quota: a refusal would come and go with the time of day
         self.model = ground.models[0]
         self.running: list[Claimed] = []
         self.row: str | None = None  # Ben's, as long as it waits
@@ -117,9 +120,10 @@ class Neighbours:
     def die(self) -> None:
         """The worker; what it ran is taken back, by and by, and there is a new one."""
         worker = self.claimant.worker_id
-        self.ground.query("update private.worker set lease_until = now() - interval '1 s'")
+        ((renewals,),) = self.ground.query("select renewals from private.worker where id = %s", worker)
+        silent = [Suspect(worker, self.claimant.incarnation, renewals, lapsed=True)]
         for _ in range(2):
-            self.ground.run(upkeep.rescue(self.ground.worker, max_attempts=9))
+            self.ground.run(upkeep.rescue(self.ground.worker, silent, max_attempts=9))
         self.ground.query("update private.slot set worker_id = null, incarnation = null")
         self.running = []
         if self.ground.query("select from private.worker where id = %s", worker):

@@ -15,9 +15,10 @@ import asyncpg
 import psycopg
 
 from chassis.database import connect
-from listener import registry, upkeep
+from listener import catalogue, upkeep
+from listener.catalogue import Served
 from listener.lines import GUARD
-from listener.registry import Served, SlotKey
+from listener.registry import SlotKey
 from tests.fix_postgres import Database
 from tests.sql.acting import sign_up
 
@@ -142,9 +143,9 @@ class Ground:
     async def _serve(self) -> None:
         """Two hosts that serve two models each."""
         for name in ("one:latest", "two:latest"):
-            self.names[await registry.add_model(self.worker, name)] = name
+            self.names[await catalogue.add_model(self.worker, name)] = name
         served = [Served(model, name, "sha", "llama", 8192, ()) for model, name in self.names.items()]
         for n in range(HOSTS):
-            host = await registry.put_host(self.worker, url=f"http://{n}", version="1")
-            await registry.put_host_models(self.worker, host, served, slots_per_model=SLOTS)
-        await registry.choose_default(self.worker, "")
+            host = await catalogue.put_host(self.worker, url=f"http://{n}", version="1")
+            await catalogue.put_host_models(self.worker, host, served, slots_per_model=SLOTS)
+        await catalogue.choose_default(self.worker, "")

@@ -5,8 +5,9 @@ import asyncio
 
 import pytest
 
-from listener import registry
-from listener.registry import Other, Served
+from listener import catalogue, registry
+from listener.catalogue import Served
+from listener.registry import Other
 from tests.fix_work import Desk, Hand
 from tests.sql.acting import listening
 
@@ -166,12 +167,12 @@ async def test_a_worker_that_leaves_is_forgotten_but_not_while_a_job_of_it_runs(
 
 async def record(desk: Desk, *models: Served, slots: int = 2) -> None:
     connection = await desk.connect()
-    host = await registry.put_host(connection, url="http://one", version="1")
-    await registry.put_host_models(connection, host, models, slots_per_model=slots)
+    host = await catalogue.put_host(connection, url="http://one", version="1")
+    await catalogue.put_host_models(connection, host, models, slots_per_model=slots)
 
 
 async def served(desk: Desk, name: str, family: str = "llama") -> Served:
-    model_id = await registry.add_model(await desk.connect(), name)
+    model_id = await catalogue.add_model(await desk.connect(), name)
     return Served(model_id, name, "sha", family, 4096, ("completion", "tools"))
 
 
@@ -195,7 +196,7 @@ async def test_another_number_of_slots_takes_effect(desk: Desk, slots: int) -> N
 
 
 async def default(desk: Desk, configured: str = "") -> str | None:
-    await registry.choose_default(await desk.connect(), configured)
+    await catalogue.choose_default(await desk.connect(), configured)
     found = desk.query("select name from private.model where is_default")
     return found[0][0] if found else None
 
@@ -224,11 +225,11 @@ async def test_a_host_that_another_worker_still_sees_keeps_its_models(desk: Desk
     await record(desk, await served(desk, "first:1"))
     worker, other = await desk.worker(), await desk.worker()
     (host,) = hosts(desk)
-    await registry.miss_host(worker.connection, host, worker.claimant)
+    await catalogue.miss_host(worker.connection, host, worker.claimant)
     assert desk.query("select available from public.models") == [(True,)]
     desk.expire(other)
     await worker.rescue()
-    await registry.miss_host(worker.connection, host, worker.claimant)
+    await catalogue.miss_host(worker.connection, host, worker.claimant)
     assert desk.query("select available from public.models") == [(False,)]
-    await registry.see_host(worker.connection, host)
+    await catalogue.see_host(worker.connection, host)
     assert desk.query("select available from public.models") == [(True,)]

@@ -55,7 +55,8 @@ def test_a_quota_that_is_used_up_is_a_429_that_says_when_to_come_back(
 
 @pytest.mark.parametrize(("limit", "most"), [limit[:2] for limit in LIMITS])
 def test_a_replay_is_answered_although_the_quota_is_used_up(limit: str, most: int, api: Rest) -> None:
-    ada = with_quota(api, **{limit: most})
+    key = len("one") if limit == "bytes_per_day" else 0
+    ada = with_quota(api, **{limit: most + key})
     first, again = (post(api, ada, **{"Idempotency-Key": "one"}) for _ in range(2))
     assert (first.status, again.status) == (202, 200)
     assert again.json == first.json

@@ -180,22 +180,24 @@ def test_workers_are_told_with_their_lease_and_slots() -> None:
 
 
 def test_an_allowance_is_told_with_what_is_used_of_it() -> None:
-    everybody = Allowance("everybody", False, 10_000, 1 << 29, None, 1.0, None, None, None)
-    ann = Allowance("ann@example.com", True, 5, None, 100, 2.5, 3, 6, 2592)
+    everybody = Allowance("everybody", False, 10_000, 1 << 29, None, 600, 1.0, None, None, None)
+    ann = Allowance("ann@example.com", True, 5, None, 100, 60, 2.5, 3, 6, 2592)
     assert shown(lambda console: show_allowance(console, everybody, [ann]), 80) == [
         "everybody",
-        "requests a day  10,000",
-        "bytes a day     512 MiB",
-        "waiting         no limit",
-        "weight          1",
+        "requests a day    10,000",
+        "bytes a day       512 MiB",
+        "waiting           no limit",
+        "changes a minute  600",
+        "weight            1",
         "",
-        "account          requests a day  bytes a day  waiting  weight",
-        "ann@example.com               5     no limit      100     2.5",
+        "account          requests a day  bytes a day  waiting  changes a minute  weight",
+        "ann@example.com               5     no limit      100                60     2.5",
     ]
     assert shown(lambda console: show_allowance(console, ann, []), 80) == [
         "ann@example.com, an allowance of its own",
-        "requests a day  5, 6 used",
-        "bytes a day     no limit, 2.5 KiB used",
-        "waiting         100, 3 used",
-        "weight          2.5",
+        "requests a day    5, 6 used",
+        "bytes a day       no limit, 2.5 KiB used",
+        "waiting           100, 3 used",
+        "changes a minute  60",
+        "weight            2.5",
     ]

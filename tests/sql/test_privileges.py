@@ -109,6 +109,10 @@ OF_A_PERSON = {
     "gate.allowance()", "clear(text)", "gate.clear(text)", "gate.is_affordable(integer,text)",
     "gate.metered(text,text)", "gate.metered(jsonb,text)", "gate.is_let_work(uuid)",
 }  # fmt: skip
+OF_A_READER = {
+    "gate.request_state(text)", "gate.is_affordable(integer,text)", "gate.metered(text,text)",
+    "gate.metered(jsonb,text)", "gate.is_let_work(uuid)",
+}  # fmt: skip
 OF_AUTHSVC_TO_CALL = {
     "private.session_fault(private.session,timestamp with time zone,timestamp with time zone)"
 }
@@ -120,7 +124,7 @@ OF_AUTHSVC_TO_CALL = {
         ("pgrest_anon", OF_EVERY_CLIENT),
         ("pgrest_auth", OF_EVERY_CLIENT | OF_A_PERSON),
         ("authenticator", {"gate.pre_config()"}),
-        ("event_reader", (OF_EVERY_CLIENT - {"gate.header(text)"}) | {"gate.request_state(text)"}),
+        ("event_reader", (OF_EVERY_CLIENT - {"gate.header(text)"}) | OF_A_READER),
         ("listener_events", {"gate.public_keys()", "private.begin_incarnation()", TELL}),
         ("authsvc", OF_AUTHSVC_TO_CALL | {TELL}),
     ],
@@ -137,9 +141,10 @@ PATTERNS: LiteralString = """
 
 
 def test_regular_expressions_are_for_everybody_but_the_web_roles(catalogue: Catalogue) -> None:
-    for role in ("pgrest_anon", "pgrest_auth"):
+    readers = {"pgrest_anon", "pgrest_auth", "event_reader"}
+    for role in readers:
         assert names(catalogue, PATTERNS, role) == set()
-    for role in {*ROLES} - {"pgrest_anon", "pgrest_auth"}:
+    for role in {*ROLES} - readers:
         assert len(names(catalogue, PATTERNS, role)) == 12
 
 

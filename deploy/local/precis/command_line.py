@@ -127,4 +127,3 @@ async def _client(layout: Layout) -> AsyncIterator[Client]:
 def _need_setup(layout: Layout) -> None:
     if not layout.config.exists():
         raise NotRunning("not_set_up", "There is no config.toml here yet. Start the service with `make up`.")
-

@@ -26,14 +26,24 @@ select j.id from private.job j
    and (%(owner)s::uuid is null or j.owner = %(owner)s) and (%(model)s::int is null or j.model_id = %(model)s)
  order by j.id desc limit %(limit)s
 """
+# As a claim would have it: turns by their tag, each for the row of its owner that ranks first.
 NEXT: LiteralString = """
-select p.id from private.model m cross join lateral (
-  select j.id, row_number() over (order by j.tag, j.id) as place from private.job j
-   where j.state = 'ready' and j.run_at is null and j.kind = 'root' and j.model_id = m.id
-     and (%(owner)s::uuid is null or j.owner = %(owner)s)
-   order by j.tag, j.id limit %(limit)s) p
- where %(model)s::int is null or m.id = %(model)s
- order by p.place, m.id limit %(limit)s
+with turn as (
+  select p.*, row_number() over (partition by p.owner, p.model_id order by p.place) as n
+    from private.model m cross join lateral (
+      select j.owner, j.model_id, row_number() over (order by j.tag, j.id) as place from private.job j
+       where j.state = 'ready' and j.run_at is null and j.kind = 'root' and j.model_id = m.id
+         and (%(owner)s::uuid is null or j.owner = %(owner)s)
+       order by j.tag, j.id limit %(limit)s) p
+   where %(model)s::int is null or m.id = %(model)s)
+select b.id from (select t.owner, t.model_id, count(*) as turns from turn t group by t.owner, t.model_id) o
+ cross join lateral (
+  select j.id, row_number() over (order by j.rank desc, (-j.tag) desc, j.id) as n from private.job j
+   where j.state = 'ready' and j.run_at is null and j.kind = 'root' and j.owner = o.owner
+     and j.model_id = o.model_id
+   order by j.rank desc, (-j.tag) desc, j.id limit o.turns) b
+  join turn t on t.owner = o.owner and t.model_id = o.model_id and t.n = b.n
+ order by t.place, t.model_id limit %(limit)s
 """
 SCHEDULED: LiteralString = """
 select j.id from private.job j

@@ -18,12 +18,14 @@ from listener.engine.calls import Call
 from listener.engine.card import CardError, Order, read_order
 from listener.engine.composition import compose
 from listener.tasks.budget import Target
-from listener.tasks.card import Card, fence, unescape
+from listener.tasks.card import Card
+from listener.tasks.fence import escape, fence, unescape
 from listener.tasks.prompts import ask, ask_again
 from listener.text import (
     blocks,
     checks,
     claims,
+    classifier,
     cleaner,
     extraction,
     lexicon,
@@ -95,6 +97,8 @@ HOW: dict[str, Call1] = {
         blocks.plain_text(blocks.Block(kind, text, 0, len(text)))
         for kind in ("heading", "paragraph", "item", "quote", "code", "table")
     ],
+    "classifier.share": lambda _: classifier.share(),
+    "classifier.adopt": lambda _: classifier.adopt(classifier.share()),
     "checks.run": lambda text: checks.run(source=text, output=text, task="shorten", target_ratio=0.5),
     "checks.failed": lambda text: checks.failed(checks.not_checked(text)),
     "checks.unknown": lambda text: checks.unknown(checks.not_checked(text)),
@@ -159,7 +163,7 @@ def _clean_in_pieces(text: str, size: int) -> str:
 
 
 def _engine(text: str, **order: Any) -> Any:
-    return compose(Order(text, **order), None, lambda: None)
+    return compose(Order(text, **order), None)
 
 
 def _read_order(*messages: str) -> Any:
@@ -175,7 +179,7 @@ OTHERS: dict[str, Call1] = {
     "cleaner in pieces of 5": lambda text: _clean_in_pieces(text, 5),
     "cleaner after an opening": lambda text: _clean_in_pieces("Sure! " + text, 50),
     "cleaner of its source": lambda text: cleaner.clean(text, source=text),
-    "card": lambda text: unescape(fence(text, "doc-7f3a")),
+    "card": lambda text: unescape(fence(escape(text), "doc-7f3a")),
     "prompt": lambda text: ask(CARD, TARGET, document=text, delimiter="doc-7f3a"),
     "corrective turn": lambda text: ask_again(
         [],
@@ -186,7 +190,7 @@ OTHERS: dict[str, Call1] = {
         faults=["length", "numbers"],
     ),
     "order without a card": lambda text: _read_order(text),
-    "order": lambda text: _read_order(f"{CARD.line()}\n{fence(text, 'doc-7f3a')}\nShorten it."),
+    "order": lambda text: _read_order(f"{CARD.line()}\n{fence(escape(text), 'doc-7f3a')}\nShorten it."),
     "order in a text": lambda text: _read_order(f'{{"task": "shorten"}}\n<doc-7f3a>{text}'),
     "order of a card": lambda text: _read_order('{"task": ' + text, '{"task": "' + text, text),
     "engine shorten": partial(_engine, task="shorten", target_ratio=0.5),
@@ -197,10 +201,8 @@ PUT_TOGETHER: dict[str, Call1] = {
     "engine bullets": partial(_engine, style="bullets", target_ratio=0.3),
     "engine headline": partial(_engine, style="headline"),
     "engine as it is": lambda text: _engine(text, target_words=len(text) + 1),
-    "engine fields": lambda text: compose(Order(text), "json", lambda: None),
-    "engine answer": lambda text: make_answer(
-        Call("extractive", (text,), text, num_predict=10**6), {}, lambda: None
-    ),
+    "engine fields": lambda text: compose(Order(text), "json"),
+    "engine answer": lambda text: make_answer(Call("extractive", (text,), text, num_predict=10**6), {}),
 }
 
 

@@ -76,13 +76,3 @@ def test_a_very_long_text_is_ranked_in_windows() -> None:
     ranked = rank(many, language="en")
     assert 0 < len(ranked.sentences) <= WINDOW_FROM_SENTENCES
     assert sum(ranked.sentences[index].words for index in choose(ranked, 200)) <= 220
-
-
-def test_ranking_can_be_broken_off() -> None:
-    many = _sentences(*[f"Sentence {n} speaks of item {n}." for n in range(2000)])
-    with pytest.raises(InterruptedError):
-        rank(many, checkpoint=_interrupt)
-
-
-def _interrupt() -> None:
-    raise InterruptedError
