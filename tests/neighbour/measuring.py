@@ -15,13 +15,16 @@ from tests.bench.figures import quantile
 from tests.fix_postgres import ROOT
 from tests.neighbour.aggressor import Where
 from tests.neighbour.ground import Ground
-from tests.neighbour.model_server import CALL_SECONDS
+from tests.neighbour.model_server import CALL_SECONDS, MODEL
 from tests.neighbour.pulse import pulse
 from tests.neighbour.scenarios import Scenario
 from tests.neighbour.steady import NEVER, Steady
 from tests.stack.client import Client
 
 ENDING_SECONDS = 40.0
+LONGEST = """
+select max(extract(epoch from ended_at - claimed_at))::float8 from private.attempt where owner = $1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +38,20 @@ class Pace:
 
 @dataclass(slots=True)
 class Line:
-    """What one scenario did. Waits in seconds; `answers` are A's, `refusals` B's, counted by status."""
+    """What one scenario did. Waits in seconds, `call` for one model call of A's to end; `answers` are A's,
+    `refusals` B's, counted by status."""
 
     scenario: Scenario
     alone: Sequence[float]
     beside: Sequence[float]
     silence: float
+    call: float = CALL_SECONDS
     answers: dict[str, int] = field(default_factory=dict)
     refusals: dict[str, int] = field(default_factory=dict)
 
     @property
     def limit(self) -> float:
-        return 2 * quantile(self.alone, 0.95) + CALL_SECONDS
+        return 2 * quantile(self.alone, 0.95) + self.call
 
     @property
     def is_ok(self) -> bool:
@@ -71,7 +76,15 @@ async def measure(ground: Ground, scenario: Scenario, pace: Pace) -> Line:
         async with pulse(addresses) as felt, _aggressor(ground, scenario, other) as answers:
             sent = await b.send(pace.beside_seconds)
             beside = await b.waits(sent, patience_seconds=pace.patience_seconds)
-    return Line(scenario, alone, beside, felt.worst, answers, dict(b.refusals))
+        call = await _longest_call(ground, scenario, await _account(ground, other))
+    return Line(scenario, alone, beside, felt.worst, call, answers, dict(b.refusals))
+
+
+async def _longest_call(ground: Ground, scenario: Scenario, account: str) -> float:
+    """Whoever finds all slots taken waits for one call: the engine's last as long as their texts want."""
+    if scenario.model == MODEL:
+        return CALL_SECONDS
+    return max(CALL_SECONDS, await ground.postgres.fetchval(LONGEST, account) or 0.0)
 
 
 async def _account(ground: Ground, person: Client) -> str:
