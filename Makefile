@@ -20,7 +20,7 @@ setup: $(RUN) ## install, and write config.toml with the files derived from it
 	@$(BIN)/precis setup
 
 test: $(DEV) ## all tests that can run here; PRECIS_REQUIRE_ALL=1 fails where one cannot
-	$(BIN)/pytest -rs
+	$(BIN)/pytest -rs -n 2
 
 fast: $(DEV) ## the unit tests alone
 	$(BIN)/pytest -m "not sql and not services and not stack and not ollama"
