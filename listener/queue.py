@@ -25,92 +25,83 @@ FLOOR_MARGIN = 8 * 1024
 #   the incarnation, without which there is no claim, and the next one begins above whatever was drawn before.
 # - The fences (materialized, limit inside) keep the limit whatever plan is chosen; a row is found again by
 #   where it lies, since it is locked, so that no plan can come to read the whole table for it.
-# - `turn` are the lowest tags, with the rows that bear them. An owner's turn is taken by the row of theirs
-#   that ranks first, `best`: by priority, then those that have been begun before, then by tag. Whose turn it
-#   was gets the other's tag. So a rank decides which of an owner's rows is next, and never when.
+# - `turn` are the lowest tags, with the rows that bear them. Whose turn it is takes it, unless a row of the
+#   same owner may rank before it, by priority or since it has been begun before: `uneven`, a look at an index
+#   that is all but empty. Then private.deal_turns says who takes the turns. So a rank decides which of an
+#   owner's rows is next, and never when.
 # - The clock goes to the turn that was reached. Who took a turn below it has missed some: they were locked,
 #   or not yet committed. They have had as many at once as slots were free; the others go behind their last.
+# - As few nodes as can be: what the executor sets up for each of them is most of what a claim costs.
 # - FOR KEY SHARE on the worker's row: a rescue passes by a worker whose claim is in flight.
 # - LATERAL with LIMIT 1 keeps the join to request a keyed probe; a plain join, planned on an empty table,
 #   reads it all.
-CLAIM: LiteralString = """
+CLAIM_ROWS: LiteralString = """
 with me as materialized (
-  select w.id, w.incarnation, e.epoch_floor
-    from private.worker w join private.event_incarnation e on e.only_row
+  select w.id, w.incarnation from private.worker w
    where w.id = $1 and w.incarnation = $2 and not w.draining
      and not exists (select from private.queue q where q.paused_at is not null)
      and set_config('synchronous_commit', 'off', true) = 'off'
      for key share of w),
 turn as materialized (
-  select p.*, w.floor, c.clock_then
+  select p.*, m.clock, c.clock_then
     from me cross join unnest($3::int[], $4::int[], $5::bigint[]) w(model_id, free, floor)
     join private.model m on m.id = w.model_id and m.paused_at is null
    cross join lateral (select coalesce(pg_sequence_last_value(m.clock), 0) as clock_then) c
    cross join lateral (
-    select j.ctid as at, j.id, j.owner, j.model_id, j.tag, j.updated_at as ready_at, j.rank
+    select j.ctid as at, j.id, j.owner, j.model_id, j.tag, j.rank, j.request_id,
+           j.updated_at as ready_at
       from private.job j
+"""
+CLAIM_TURNS: LiteralString = """
      where j.state = 'ready' and j.run_at is null and j.model_id = w.model_id and j.tag >= w.floor
      order by j.tag, j.id
      limit least(w.free, (select count(*) from private.slot s where s.worker_id = me.id
                              and s.incarnation = me.incarnation and s.model_id = w.model_id))
        for no key update of j skip locked) p),
-best as materialized (
-  select b.* from (select t.owner, t.model_id, t.floor, min(t.rank) as rank, count(*) as turns from turn t
-                    group by t.owner, t.model_id, t.floor) o
-   cross join lateral (
-    select j.ctid as at, j.id, j.owner, j.model_id, j.tag, j.updated_at as ready_at, j.rank from private.job j
-     where j.owner = o.owner and j.model_id = o.model_id and j.rank > o.rank and (-j.tag) <= -o.floor
-       and j.state = 'ready' and j.run_at is null
-     order by j.rank desc, (-j.tag) desc limit o.turns for no key update skip locked) b),
+uneven as materialized (
+  select exists (select from turn t where t.rank < 0)
+      or exists (select from private.job j where j.model_id = any ($3::int[]) and j.rank > 0
+                                             and j.state = 'ready' and j.run_at is null) as yes),
 dealt as materialized (
-  select x.*, row_number() over o as place, count(*) filter (where x.bears) over m as turns,
-         max(x.tag) filter (where x.bears) over m as reached
-    from (select t.at, t.id, t.owner, t.model_id, t.tag, t.ready_at, t.rank, true as bears from turn t
-          union all
-          select b.at, b.id, b.owner, b.model_id, b.tag, b.ready_at, b.rank, false from best b
-           where b.id <> all (array(select t.id from turn t))) x
-  window m as (partition by x.owner, x.model_id), o as (m order by x.rank desc, x.tag, x.id)),
-took as (
-  update private.job j
-     set state = 'running', epoch = greatest(j.epoch + 1, (select epoch_floor from me)),
-         attempts = j.attempts + 1, worker_id = $1, progress = 0,
-         claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
-         started_at = coalesce(j.started_at, clock_timestamp()), error_code = null, error_message = null,
-         deadline_at = clock_timestamp() + make_interval(secs => $6)
-    from dealt d where d.place <= d.turns and j.ctid = d.at
-  returning j.id, j.epoch, j.worker_id, j.attempts, j.model_id, j.request_id, j.claimed_at, j.started_at,
-            d.ready_at, d.reached)
-select t.id as job_id, t.epoch, t.worker_id, t.attempts, t.model_id, t.reached,
-       date_part('epoch', t.claimed_at - t.ready_at) as waited_seconds,
-       date_part('epoch', greatest(t.claimed_at - t.started_at, interval '0')) as tried_seconds, r.*
-  from took t
+  select t.at, t.id, t.request_id, t.ready_at, t.tag as reached from turn t where not (select yes from uneven)
+  union all
+  select d.at, d.id, d.request_id, d.ready_at, d.reached
+    from private.deal_turns(array(select t.id from turn t)) d where (select yes from uneven))
+update private.job j
+   set state = 'running', epoch = greatest(j.epoch + 1, (select e.epoch_floor from private.event_incarnation e)),
+       attempts = j.attempts + 1, rank = 2 * j.priority + 1, worker_id = $1, progress = 0,
+       claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
+       started_at = coalesce(j.started_at, clock_timestamp()), error_code = null, error_message = null,
+       deadline_at = clock_timestamp() + make_interval(secs => $6)
+  from dealt d
  cross join lateral (
    select r.id as request_id, r.task, r.text, r.document_id, r.url, r.target_words, r.target_ratio, r.style,
           r.language, r.owner
-     from private.request r where r.id = t.request_id limit 1) r
- where (select count(setval(m.clock, x.reached))  -- asked for, or the clocks would not move
-          from private.model m
-         cross join lateral (select max(r.tag) as reached from turn r
-                              where r.model_id = m.id and (select count(*) from took) > 0) x
-         where m.id = any ($3::int[]) and x.reached > coalesce(pg_sequence_last_value(m.clock), 0)) >= 0
-   and (select count(private.pass_turns(x.jobs, x.tags))  -- likewise, and before what has missed its turns
-          from (select array_agg(d.id order by d.owner, d.model_id, d.place) filter (where d.bears) as jobs,
-                       array_agg(d.tag order by d.owner, d.model_id, d.place)
-                         filter (where not d.bears) as tags
-                  from dealt d where d.bears = (d.place > d.turns) and exists (select from best)) x
-         where x.jobs is not null and (select count(*) from took) > 0) >= 0
-   and (select count(private.chain_missed(x.owner, x.model_id, x.lowest))
-          from (select r.owner, r.model_id, min(r.tag) as lowest from turn r
-                 where r.tag < r.clock_then and (select count(*) from took) > 0
-                 group by r.owner, r.model_id order by r.owner) x) >= 0
+     from private.request r where r.id = d.request_id limit 1) r
+ where j.ctid = d.at
+   and (select count(case when t.tag > coalesce(pg_sequence_last_value(t.clock), 0)
+                          then setval(t.clock, t.tag) end)
+             + case when bool_or(t.tag < t.clock_then) then private.chain_missed(
+                 array_agg(t.owner) filter (where t.tag < t.clock_then),
+                 array_agg(t.model_id) filter (where t.tag < t.clock_then),
+                 array_agg(t.tag) filter (where t.tag < t.clock_then),
+                 array(select d.id from dealt d)) else 0 end
+          from turn t) >= 0
+returning j.id as job_id, j.epoch, j.worker_id, j.attempts, j.model_id, d.reached,
+          date_part('epoch', j.claimed_at - d.ready_at) as waited_seconds,
+          date_part('epoch', greatest(j.claimed_at - j.started_at, interval '0')) as tried_seconds,
+          r.*
 """
+CLAIM: LiteralString = CLAIM_ROWS + CLAIM_TURNS
 
 # The same, but passing by the jobs of owners whose event cursor somebody holds: their own long transaction
 # must not keep everybody else's jobs waiting.
-CLAIM_AROUND: LiteralString = CLAIM.replace(
-    "from private.job j\n     where j.state = 'ready'",
-    "from private.job j\n     cross join lateral (select from private.event_cursor c where c.owner = j.owner"
-    " for no key update skip locked) c\n     where j.state = 'ready'",
+CLAIM_AROUND: LiteralString = (
+    CLAIM_ROWS
+    + """
+     cross join lateral (select from private.event_cursor c where c.owner = j.owner
+                            for no key update skip locked) c"""
+    + CLAIM_TURNS
 )
 
 # $1 jobs, $2 epochs, $3 workers, $4 bodies, $5 checks, $6 engines. By the index on id alone, in its order: no
@@ -240,8 +231,8 @@ class Claim(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A job that is now ours under `epoch`, with its request, as CLAIM tells it. `reached` is its owner's
-    last turn in this claim: the clock is there at least. `tried_seconds` have gone by since the first."""
+    """A job that is now ours under `epoch`, with its request, as CLAIM tells it. `reached` is its turn,
+    or its owner's last one in this claim: the clock is there at least. `tried_seconds` have gone by since the first."""
 
     job_id: int
     epoch: int

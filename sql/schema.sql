@@ -938,39 +938,46 @@ COMMENT ON FUNCTION private.cancel(request_id uuid) IS 'Ends a queued or running
 
 
 --
--- Name: chain_missed(uuid, integer, bigint); Type: FUNCTION; Schema: private; Owner: -
+-- Name: chain_missed(uuid[], integer[], bigint[], bigint[]); Type: FUNCTION; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.chain_missed(owner uuid, model_id integer, lowest bigint) RETURNS bigint
+CREATE FUNCTION private.chain_missed(owners uuid[], models integer[], tags bigint[], held bigint[]) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO ''
     SET enable_seqscan TO 'off'
     AS $$
 declare
-  next_turn constant bigint := private.fair_tag(owner, model_id);
+  late record;
+  next_turn bigint;
   step bigint;
   clock_now bigint;
-  moved bigint;
+  moved bigint := 0;
+  more bigint;
 begin
-  select private.step_of(m, private.allowance_of(chain_missed.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
-    into step, clock_now from private.model m where m.id = chain_missed.model_id;
-  with missed as materialized (
-    select j.id, j.rank, j.tag from private.job j
-     where j.state = 'ready' and j.run_at is null and j.owner = chain_missed.owner
-       and j.model_id = chain_missed.model_id and (-j.tag) > -clock_now and (-j.tag) <= -lowest
-       for no key update skip locked),
-  placed as (select m.id, row_number() over (order by m.rank desc, m.tag, m.id) - 1 as place from missed m)
-  update private.job j set tag = next_turn + p.place * step from placed p where j.id = p.id;
-  get diagnostics moved = row_count;
+  for late in select o.owner, o.model_id, min(o.tag) as lowest from unnest(owners, models, tags) o(owner, model_id, tag)
+               group by o.owner, o.model_id order by o.owner loop  -- in one order: two claims cannot deadlock
+    next_turn := private.fair_tag(late.owner, late.model_id);
+    select private.step_of(m, private.allowance_of(late.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
+      into step, clock_now from private.model m where m.id = late.model_id;
+    with missed as materialized (
+      select j.id, j.rank, j.tag from private.job j
+       where j.state = 'ready' and j.run_at is null and j.owner = late.owner and j.model_id = late.model_id
+         and (-j.tag) > -clock_now and (-j.tag) <= -late.lowest and j.id <> all (held)
+         for no key update skip locked),
+    placed as (select m.id, row_number() over (order by m.rank desc, m.tag, m.id) - 1 as place from missed m)
+    update private.job j set tag = next_turn + p.place * step from placed p where j.id = p.id;
+    get diagnostics more = row_count;
+    moved := moved + more;
+  end loop;
   return moved;
 end $$;
 
 
 --
--- Name: FUNCTION chain_missed(owner uuid, model_id integer, lowest bigint); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION chain_missed(owners uuid[], models integer[], tags bigint[], held bigint[]); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.chain_missed(owner uuid, model_id integer, lowest bigint) IS 'Puts an owner''s rows that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. How many.';
+COMMENT ON FUNCTION private.chain_missed(owners uuid[], models integer[], tags bigint[], held bigint[]) IS 'Puts the rows of owners that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. Not those that the claim itself holds. How many were moved.';
 
 
 --
@@ -995,7 +1002,7 @@ begin
     if change ? 'run_at' then job.run_at := (change ->> 'run_at')::timestamptz; end if;
     if job.run_at <= now() then job.run_at := null; end if;
     -- What waited in its owner's turn keeps it, whatever its priority is now.
-    update private.job j set priority = job.priority, run_at = job.run_at, updated_at = now(),
+    update private.job j set priority = job.priority, rank = 2 * job.priority + (j.epoch > 0)::int, run_at = job.run_at, updated_at = now(),
            tag = case when job.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
      where j.id = job.id;
     if job.run_at is null then perform private.ring(); end if;
@@ -1216,7 +1223,7 @@ CREATE TABLE private.job (
     state text DEFAULT 'ready'::text NOT NULL,
     priority smallint DEFAULT 0 NOT NULL,
     tag bigint DEFAULT 0 NOT NULL,
-    rank integer GENERATED ALWAYS AS (((2 * priority) + ((epoch > 0))::integer)) STORED NOT NULL,
+    rank smallint DEFAULT 0 NOT NULL,
     run_at timestamp with time zone,
     epoch bigint DEFAULT 0 NOT NULL,
     attempts smallint DEFAULT 0 NOT NULL,
@@ -1251,7 +1258,7 @@ COMMENT ON COLUMN private.job.tag IS 'A turn of its owner, as virtual time: the 
 -- Name: COLUMN job.rank; Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON COLUMN private.job.rank IS 'Which of its owner''s rows goes first: by priority, then those that have been begun before. A column, since row security keeps an expression from ordering by the index.';
+COMMENT ON COLUMN private.job.rank IS 'Which of its owner''s rows goes first: by priority, then those that have been begun before; twice the priority, and one more. A column, since row security keeps an expression from ordering by the index. Not a generated one: its expression would be parsed anew by each statement.';
 
 
 --
@@ -1720,6 +1727,53 @@ COMMENT ON FUNCTION private.count_rows() IS 'Counts the rows that an HTTP reques
 
 
 --
+-- Name: deal_turns(bigint[]); Type: FUNCTION; Schema: private; Owner: -
+--
+
+CREATE FUNCTION private.deal_turns(jobs bigint[]) RETURNS TABLE(at tid, id bigint, request_id uuid, ready_at timestamp with time zone, reached bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO ''
+    SET enable_seqscan TO 'off'
+    SET jit TO 'off'
+    AS $$
+begin
+  return query
+  with turn as materialized (
+    select j.ctid, j.id, j.request_id, j.owner, j.model_id, j.tag, j.updated_at, j.rank from private.job j where j.id = any (jobs)),
+  best as materialized (
+    select b.* from (select t.owner, t.model_id, min(t.rank) as rank, min(t.tag) as lowest, count(*) as turns from turn t
+                      group by t.owner, t.model_id) o
+     cross join lateral (
+      select j.ctid, j.id, j.request_id, j.owner, j.model_id, j.tag, j.updated_at, j.rank from private.job j
+       where j.owner = o.owner and j.model_id = o.model_id and j.rank > o.rank and (-j.tag) <= -o.lowest
+         and j.state = 'ready' and j.run_at is null
+       order by j.rank desc, (-j.tag) desc limit o.turns for no key update skip locked) b),
+  ranked as materialized (
+    select x.*, row_number() over o as place, count(*) filter (where x.bears) over m as turns,
+           max(x.tag) filter (where x.bears) over m as last_turn
+      from (select t.*, true as bears from turn t
+            union all
+            select b.*, false from best b where b.id <> all (jobs)) x
+    window m as (partition by x.owner, x.model_id), o as (m order by x.rank desc, x.tag, x.id)),
+  swapped as materialized (  -- bore a turn and does not take it, or takes one and bore none: of each as many
+    select r.*, row_number() over (partition by r.owner, r.model_id, r.bears order by r.place) as n
+      from ranked r where r.bears = (r.place > r.turns)),
+  passed as (
+    update private.job j set tag = t.tag
+      from swapped s join swapped t on t.owner = s.owner and t.model_id = s.model_id and t.n = s.n and not t.bears
+     where s.bears and j.id = s.id)
+  select r.ctid, r.id, r.request_id, r.updated_at, r.last_turn from ranked r where r.place <= r.turns;
+end $$;
+
+
+--
+-- Name: FUNCTION deal_turns(jobs bigint[]); Type: COMMENT; Schema: private; Owner: -
+--
+
+COMMENT ON FUNCTION private.deal_turns(jobs bigint[]) IS 'Deals the turns of these jobs, which the claim holds, among their owners'' rows by rank, and locks who takes one: where they lie, since when they are ready, their owner''s last turn of these. Who bears a turn and takes none gets the tag of one who does.';
+
+
+--
 -- Name: delete_own(uuid[]); Type: FUNCTION; Schema: private; Owner: -
 --
 
@@ -1920,8 +1974,8 @@ begin
                                model, idempotency_key, body_hash, bytes)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
             coalesce(new.style, 'plain'), new.language, model.name, key, hash, bytes) returning * into stored;
-  insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
-    values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
+  insert into private.job (id, request_id, owner, model_id, priority, rank, tag, run_at)
+    values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0), 2 * coalesce(new.priority, 0),
             private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
   if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
   perform private.answer(202, stored.id, false);
@@ -1937,19 +1991,19 @@ COMMENT ON FUNCTION private.insert_request() IS 'Stores a request and its root j
 
 
 --
--- Name: job_is_sound(text, integer, timestamp with time zone, text, text, smallint, real); Type: FUNCTION; Schema: private; Owner: -
+-- Name: job_is_sound(text, integer, timestamp with time zone, text, text, smallint, smallint, real); Type: FUNCTION; Schema: private; Owner: -
 --
 
-CREATE FUNCTION private.job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, progress real) RETURNS boolean
+CREATE FUNCTION private.job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, rank smallint, progress real) RETURNS boolean
     LANGUAGE sql IMMUTABLE
-    RETURN ((state = ANY (ARRAY['ready'::text, 'running'::text, 'waiting'::text, 'done'::text, 'failed'::text, 'cancelled'::text])) AND ((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL)) AND ((state <> 'failed'::text) OR (error_code IS NOT NULL)) AND (kind = ANY (ARRAY['root'::text, 'chunk'::text])) AND ((priority >= '-1'::integer) AND (priority <= 1)) AND ((progress >= (0)::double precision) AND (progress <= (1)::double precision)));
+    RETURN ((state = ANY (ARRAY['ready'::text, 'running'::text, 'waiting'::text, 'done'::text, 'failed'::text, 'cancelled'::text])) AND ((state = 'running'::text) = (worker_id IS NOT NULL)) AND ((state = ANY (ARRAY['done'::text, 'failed'::text, 'cancelled'::text])) = (finished_at IS NOT NULL)) AND ((state <> 'failed'::text) OR (error_code IS NOT NULL)) AND (kind = ANY (ARRAY['root'::text, 'chunk'::text])) AND ((priority >= '-1'::integer) AND (priority <= 1)) AND (((rank - (2 * priority)) >= 0) AND ((rank - (2 * priority)) <= 1)) AND ((progress >= (0)::double precision) AND (progress <= (1)::double precision)));
 
 
 --
--- Name: FUNCTION job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, progress real); Type: COMMENT; Schema: private; Owner: -
+-- Name: FUNCTION job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, rank smallint, progress real); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, progress real) IS 'What checks of private.job would say. Theirs are parsed anew by each statement, which costs a claim and a finish a fifth.';
+COMMENT ON FUNCTION private.job_is_sound(state text, worker_id integer, finished_at timestamp with time zone, error_code text, kind text, priority smallint, rank smallint, progress real) IS 'What checks of private.job would say. Theirs are parsed anew by each statement, which costs a claim and a finish a fifth.';
 
 
 --
@@ -2053,7 +2107,7 @@ begin
            array_agg((n.state = 'ready')::int) filter (where n.kind = 'root') as waits,
            array_agg(coalesce(r.bytes, 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
            min(n.id) filter (where not private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code,
-                                                                  n.kind, n.priority, n.progress)) as unsound
+                                                                  n.kind, n.priority, n.rank, n.progress)) as unsound
       into changed
       from after_rows n left join lateral (select r.bytes from private.request r where r.id = n.request_id limit 1) r on true;
   else
@@ -2067,7 +2121,7 @@ begin
                    n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
                       is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
                    o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended,
-                   private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code, n.kind, n.priority, n.progress) as sound
+                   private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code, n.kind, n.priority, n.rank, n.progress) as sound
               from after_rows n join before_rows o on o.id = n.id) c;
   end if;
   if changed.unsound is not null then
@@ -2241,25 +2295,6 @@ end $$;
 --
 
 COMMENT ON FUNCTION private.open_event_cursor() IS 'Every account has its cursor row: a bump that finds none would be lost without a word.';
-
-
---
--- Name: pass_turns(bigint[], bigint[]); Type: FUNCTION; Schema: private; Owner: -
---
-
-CREATE FUNCTION private.pass_turns(jobs bigint[], tags bigint[]) RETURNS void
-    LANGUAGE sql SECURITY DEFINER
-    SET search_path TO ''
-    AS $$
-  update private.job j set tag = t.tag from unnest(jobs, tags) t(id, tag) where j.id = t.id
-$$;
-
-
---
--- Name: FUNCTION pass_turns(jobs bigint[], tags bigint[]); Type: COMMENT; Schema: private; Owner: -
---
-
-COMMENT ON FUNCTION private.pass_turns(jobs bigint[], tags bigint[]) IS 'Gives each of the jobs, which the claim holds, the turn of the one that went before it.';
 
 
 --
@@ -3907,6 +3942,13 @@ CREATE INDEX event_ticket_expires_at_idx ON private.event_ticket USING btree (ex
 --
 
 CREATE INDEX host_model_model_id_idx ON private.host_model USING btree (model_id);
+
+
+--
+-- Name: job_ahead_idx; Type: INDEX; Schema: private; Owner: -
+--
+
+CREATE INDEX job_ahead_idx ON private.job USING btree (model_id, rank) WHERE ((state = 'ready'::text) AND (run_at IS NULL) AND (rank > 0));
 
 
 --

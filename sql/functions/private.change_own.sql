@@ -13,7 +13,7 @@ begin
     if change ? 'run_at' then job.run_at := (change ->> 'run_at')::timestamptz; end if;
     if job.run_at <= now() then job.run_at := null; end if;
     -- What waited in its owner's turn keeps it, whatever its priority is now.
-    update private.job j set priority = job.priority, run_at = job.run_at, updated_at = now(),
+    update private.job j set priority = job.priority, rank = 2 * job.priority + (j.epoch > 0)::int, run_at = job.run_at, updated_at = now(),
            tag = case when job.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
      where j.id = job.id;
     if job.run_at is null then perform private.ring(); end if;

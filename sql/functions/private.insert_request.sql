@@ -46,8 +46,8 @@ begin
                                model, idempotency_key, body_hash, bytes)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
             coalesce(new.style, 'plain'), new.language, model.name, key, hash, bytes) returning * into stored;
-  insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
-    values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
+  insert into private.job (id, request_id, owner, model_id, priority, rank, tag, run_at)
+    values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0), 2 * coalesce(new.priority, 0),
             private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
   if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
   perform private.answer(202, stored.id, false);

@@ -14,7 +14,7 @@ begin
            array_agg((n.state = 'ready')::int) filter (where n.kind = 'root') as waits,
            array_agg(coalesce(r.bytes, 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
            min(n.id) filter (where not private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code,
-                                                                  n.kind, n.priority, n.progress)) as unsound
+                                                                  n.kind, n.priority, n.rank, n.progress)) as unsound
       into changed
       from after_rows n left join lateral (select r.bytes from private.request r where r.id = n.request_id limit 1) r on true;
   else
@@ -28,7 +28,7 @@ begin
                    n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
                       is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
                    o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended,
-                   private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code, n.kind, n.priority, n.progress) as sound
+                   private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code, n.kind, n.priority, n.rank, n.progress) as sound
               from after_rows n join before_rows o on o.id = n.id) c;
   end if;
   if changed.unsound is not null then

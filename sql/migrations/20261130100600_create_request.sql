@@ -12,7 +12,7 @@ create table private.job (
   state text not null default 'ready',
   priority smallint not null default 0,
   tag bigint not null default 0,
-  rank int not null generated always as (2 * priority + (epoch > 0)::int) stored,
+  rank smallint not null default 0,
   run_at timestamptz,
   epoch bigint not null default 0,
   attempts smallint not null default 0,
@@ -27,6 +27,7 @@ create table private.job (
   started_at timestamptz
 ) with (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create index job_ready_idx on private.job (model_id, tag, id) where state = 'ready' and run_at is null;  -- the claim, in its order
+create index job_ahead_idx on private.job (model_id, rank) where state = 'ready' and run_at is null and rank > 0;  -- does any go first?
 create index job_own_idx on private.job (owner, model_id, rank, (-tag)) where state = 'ready' and run_at is null;  -- which of an owner's rows goes first
 create index job_turn_idx on private.job (owner, model_id, (-tag)) where state = 'ready' and run_at is null;  -- an owner's last turn
 create index job_worker_idx on private.job (worker_id) where state = 'running';  -- rescue, lost claims
@@ -39,13 +40,13 @@ comment on column private.job.run_at is 'Not before this; null once it is due. O
 comment on column private.job.epoch is 'Counts the claims. Every write of a worker carries it and changes nothing if it has moved on.';
 comment on column private.job.tag is 'A turn of its owner, as virtual time: the order between owners (start-time fair queueing). Which of the owner''s rows takes it, the claim decides.';
 comment on column private.job.rank is
-  'Which of its owner''s rows goes first: by priority, then those that have been begun before. A column, since row security keeps an expression from ordering by the index.';
+  'Which of its owner''s rows goes first: by priority, then those that have been begun before; twice the priority, and one more. A column, since row security keeps an expression from ordering by the index. Not a generated one: its expression would be parsed anew by each statement.';
 comment on column private.job.error_code is 'Why the last attempt ended without a result. What a client sees of it, it sees once the job has failed.';
 comment on column private.job.started_at is 'First claim since a person asked for it: the budget of total time counts from here.';
 alter table private.job enable row level security;
 grant select (id, request_id, owner, kind, state, priority, run_at, progress, updated_at, finished_at, error_code, error_message, epoch)
   on private.job to pgrest_auth, event_reader;
-grant select, update (state, tag, run_at, epoch, attempts, worker_id, claimed_at, deadline_at, progress, updated_at, finished_at,
+grant select, update (state, tag, rank, run_at, epoch, attempts, worker_id, claimed_at, deadline_at, progress, updated_at, finished_at,
                       error_code, error_message, started_at) on private.job to listener;  -- never whose it is, or of what
 grant select, insert, update, delete on private.job to precis_definer;
 grant usage on sequence private.job_id_seq to precis_definer;
@@ -231,41 +232,74 @@ comment on function private.fair_tag(uuid, int) is
 alter function private.fair_tag(uuid, int) owner to precis_definer;
 grant execute on function private.fair_tag(uuid, int) to listener;
 
--- functions/private.pass_turns.sql
-create or replace function private.pass_turns(jobs bigint[], tags bigint[]) returns void
-  language sql volatile security definer set search_path = '' as $$
-  update private.job j set tag = t.tag from unnest(jobs, tags) t(id, tag) where j.id = t.id
-$$;
-comment on function private.pass_turns(bigint[], bigint[]) is
-  'Gives each of the jobs, which the claim holds, the turn of the one that went before it.';
-alter function private.pass_turns(bigint[], bigint[]) owner to precis_definer;
-grant execute on function private.pass_turns(bigint[], bigint[]) to listener;
+-- functions/private.deal_turns.sql
+create or replace function private.deal_turns(jobs bigint[]) returns table (at tid, id bigint, request_id uuid, ready_at timestamptz, reached bigint)
+  language plpgsql volatile security definer set search_path = '' set enable_seqscan = off set jit = off as $$
+begin
+  return query
+  with turn as materialized (
+    select j.ctid, j.id, j.request_id, j.owner, j.model_id, j.tag, j.updated_at, j.rank from private.job j where j.id = any (jobs)),
+  best as materialized (
+    select b.* from (select t.owner, t.model_id, min(t.rank) as rank, min(t.tag) as lowest, count(*) as turns from turn t
+                      group by t.owner, t.model_id) o
+     cross join lateral (
+      select j.ctid, j.id, j.request_id, j.owner, j.model_id, j.tag, j.updated_at, j.rank from private.job j
+       where j.owner = o.owner and j.model_id = o.model_id and j.rank > o.rank and (-j.tag) <= -o.lowest
+         and j.state = 'ready' and j.run_at is null
+       order by j.rank desc, (-j.tag) desc limit o.turns for no key update skip locked) b),
+  ranked as materialized (
+    select x.*, row_number() over o as place, count(*) filter (where x.bears) over m as turns,
+           max(x.tag) filter (where x.bears) over m as last_turn
+      from (select t.*, true as bears from turn t
+            union all
+            select b.*, false from best b where b.id <> all (jobs)) x
+    window m as (partition by x.owner, x.model_id), o as (m order by x.rank desc, x.tag, x.id)),
+  swapped as materialized (  -- bore a turn and does not take it, or takes one and bore none: of each as many
+    select r.*, row_number() over (partition by r.owner, r.model_id, r.bears order by r.place) as n
+      from ranked r where r.bears = (r.place > r.turns)),
+  passed as (
+    update private.job j set tag = t.tag
+      from swapped s join swapped t on t.owner = s.owner and t.model_id = s.model_id and t.n = s.n and not t.bears
+     where s.bears and j.id = s.id)
+  select r.ctid, r.id, r.request_id, r.updated_at, r.last_turn from ranked r where r.place <= r.turns;
+end $$;
+comment on function private.deal_turns(bigint[]) is
+  'Deals the turns of these jobs, which the claim holds, among their owners'' rows by rank, and locks who takes one: where they lie, since when they are ready, their owner''s last turn of these. Who bears a turn and takes none gets the tag of one who does.';
+alter function private.deal_turns(bigint[]) owner to precis_definer;
+grant execute on function private.deal_turns(bigint[]) to listener;
 
 -- functions/private.chain_missed.sql
-create or replace function private.chain_missed(owner uuid, model_id int, lowest bigint) returns bigint
+create or replace function private.chain_missed(owners uuid[], models int[], tags bigint[], held bigint[]) returns bigint
   language plpgsql volatile security definer set search_path = '' set enable_seqscan = off as $$
 declare
-  next_turn constant bigint := private.fair_tag(owner, model_id);
+  late record;
+  next_turn bigint;
   step bigint;
   clock_now bigint;
-  moved bigint;
+  moved bigint := 0;
+  more bigint;
 begin
-  select private.step_of(m, private.allowance_of(chain_missed.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
-    into step, clock_now from private.model m where m.id = chain_missed.model_id;
-  with missed as materialized (
-    select j.id, j.rank, j.tag from private.job j
-     where j.state = 'ready' and j.run_at is null and j.owner = chain_missed.owner
-       and j.model_id = chain_missed.model_id and (-j.tag) > -clock_now and (-j.tag) <= -lowest
-       for no key update skip locked),
-  placed as (select m.id, row_number() over (order by m.rank desc, m.tag, m.id) - 1 as place from missed m)
-  update private.job j set tag = next_turn + p.place * step from placed p where j.id = p.id;
-  get diagnostics moved = row_count;
+  for late in select o.owner, o.model_id, min(o.tag) as lowest from unnest(owners, models, tags) o(owner, model_id, tag)
+               group by o.owner, o.model_id order by o.owner loop  -- in one order: two claims cannot deadlock
+    next_turn := private.fair_tag(late.owner, late.model_id);
+    select private.step_of(m, private.allowance_of(late.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
+      into step, clock_now from private.model m where m.id = late.model_id;
+    with missed as materialized (
+      select j.id, j.rank, j.tag from private.job j
+       where j.state = 'ready' and j.run_at is null and j.owner = late.owner and j.model_id = late.model_id
+         and (-j.tag) > -clock_now and (-j.tag) <= -late.lowest and j.id <> all (held)
+         for no key update skip locked),
+    placed as (select m.id, row_number() over (order by m.rank desc, m.tag, m.id) - 1 as place from missed m)
+    update private.job j set tag = next_turn + p.place * step from placed p where j.id = p.id;
+    get diagnostics more = row_count;
+    moved := moved + more;
+  end loop;
   return moved;
 end $$;
-comment on function private.chain_missed(uuid, int, bigint) is
-  'Puts an owner''s rows that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. How many.';
-alter function private.chain_missed(uuid, int, bigint) owner to precis_definer;
-grant execute on function private.chain_missed(uuid, int, bigint) to listener;
+comment on function private.chain_missed(uuid[], int[], bigint[], bigint[]) is
+  'Puts the rows of owners that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. Not those that the claim itself holds. How many were moved.';
+alter function private.chain_missed(uuid[], int[], bigint[], bigint[]) owner to precis_definer;
+grant execute on function private.chain_missed(uuid[], int[], bigint[], bigint[]) to listener;
 
 -- functions/private.jobs_of.sql
 create or replace function private.jobs_of(request_id uuid) returns bigint[] language sql stable set search_path = '' as $$
@@ -278,15 +312,15 @@ alter function private.jobs_of(uuid) owner to precis_definer;
 
 -- functions/private.job_is_sound.sql
 create or replace function private.job_is_sound(state text, worker_id int, finished_at timestamptz, error_code text, kind text, priority smallint,
-                                     progress real) returns boolean language sql immutable
+                                     rank smallint, progress real) returns boolean language sql immutable
   return state in ('ready', 'running', 'waiting', 'done', 'failed', 'cancelled')
      and (state = 'running') = (worker_id is not null)
      and (state in ('done', 'failed', 'cancelled')) = (finished_at is not null)
      and (state <> 'failed' or error_code is not null)
-     and kind in ('root', 'chunk') and priority between -1 and 1 and progress between 0 and 1;
-comment on function private.job_is_sound(text, int, timestamptz, text, text, smallint, real) is
+     and kind in ('root', 'chunk') and priority between -1 and 1 and rank - 2 * priority between 0 and 1 and progress between 0 and 1;
+comment on function private.job_is_sound(text, int, timestamptz, text, text, smallint, smallint, real) is
   'What checks of private.job would say. Theirs are parsed anew by each statement, which costs a claim and a finish a fifth.';
-alter function private.job_is_sound(text, int, timestamptz, text, text, smallint, real) owner to precis_definer;
+alter function private.job_is_sound(text, int, timestamptz, text, text, smallint, smallint, real) owner to precis_definer;
 
 -- functions/private.log_job.sql
 create or replace function private.log_job() returns trigger language plpgsql security definer set search_path = '' as $$
@@ -305,7 +339,7 @@ begin
            array_agg((n.state = 'ready')::int) filter (where n.kind = 'root') as waits,
            array_agg(coalesce(r.bytes, 0)::bigint) filter (where n.kind = 'root') as sent, false as any_ended,
            min(n.id) filter (where not private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code,
-                                                                  n.kind, n.priority, n.progress)) as unsound
+                                                                  n.kind, n.priority, n.rank, n.progress)) as unsound
       into changed
       from after_rows n left join lateral (select r.bytes from private.request r where r.id = n.request_id limit 1) r on true;
   else
@@ -319,7 +353,7 @@ begin
                    n.kind = 'root' and (case n.state when 'waiting' then 'running' else n.state end, n.priority, n.run_at)
                       is distinct from (case o.state when 'waiting' then 'running' else o.state end, o.priority, o.run_at) as seen,
                    o.state = 'running' and n.state in ('ready', 'done', 'failed', 'cancelled') as ended,
-                   private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code, n.kind, n.priority, n.progress) as sound
+                   private.job_is_sound(n.state, n.worker_id, n.finished_at, n.error_code, n.kind, n.priority, n.rank, n.progress) as sound
               from after_rows n join before_rows o on o.id = n.id) c;
   end if;
   if changed.unsound is not null then
@@ -378,7 +412,7 @@ notify pgrst, 'reload schema';
 drop view private.bell;
 drop table private.partial, private.result, private.attempt, private.request, private.job;
 drop sequence private.rings;
-drop function private.log_request(), private.log_job(), private.job_is_sound(text, int, timestamptz, text, text, smallint, real),
-  private.jobs_of(uuid), private.chain_missed(uuid, int, bigint), private.pass_turns(bigint[], bigint[]), private.fair_tag(uuid, int), private.next_tag(uuid, private.model, bigint),
+drop function private.log_request(), private.log_job(), private.job_is_sound(text, int, timestamptz, text, text, smallint, smallint, real),
+  private.jobs_of(uuid), private.chain_missed(uuid[], int[], bigint[], bigint[]), private.deal_turns(bigint[]), private.fair_tag(uuid, int), private.next_tag(uuid, private.model, bigint),
   private.step_of(private.model, private.allowance), private.ring();
 notify pgrst, 'reload schema';

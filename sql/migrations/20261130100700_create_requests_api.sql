@@ -256,8 +256,8 @@ begin
                                model, idempotency_key, body_hash, bytes)
     values (me, new.title, new.task, new.text, new.document_id, new.url, new.target_words, new.target_ratio,
             coalesce(new.style, 'plain'), new.language, model.name, key, hash, bytes) returning * into stored;
-  insert into private.job (id, request_id, owner, model_id, priority, tag, run_at)
-    values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0),
+  insert into private.job (id, request_id, owner, model_id, priority, rank, tag, run_at)
+    values (stored.job_id, stored.id, me, model.id, coalesce(new.priority, 0), 2 * coalesce(new.priority, 0),
             private.next_tag(me, model, step), case when new.run_at > now() then new.run_at end);
   if new.run_at is null or new.run_at <= now() then perform private.ring(); end if;
   perform private.answer(202, stored.id, false);
@@ -365,7 +365,7 @@ begin
     if change ? 'run_at' then job.run_at := (change ->> 'run_at')::timestamptz; end if;
     if job.run_at <= now() then job.run_at := null; end if;
     -- What waited in its owner's turn keeps it, whatever its priority is now.
-    update private.job j set priority = job.priority, run_at = job.run_at, updated_at = now(),
+    update private.job j set priority = job.priority, rank = 2 * job.priority + (j.epoch > 0)::int, run_at = job.run_at, updated_at = now(),
            tag = case when job.run_at is null and j.run_at is not null then private.fair_tag(j.owner, j.model_id) else j.tag end
      where j.id = job.id;
     if job.run_at is null then perform private.ring(); end if;

@@ -21,7 +21,7 @@ BEFORE_SECONDS = 1.0  # until some calls that take long are under way
 LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 20.0
 CANCELLED, DEADLOCK = "canceling statement due to", "deadlock detected"
-FINISH, CLAIM = "insert into private.result", "dealt as materialized ("
+FINISH, CLAIM = "insert into private.result", "private.deal_turns("
 TERMINATE = """
 select pg_terminate_backend(pid) from pg_stat_activity
  where datname = current_database() and application_name <> $1 and backend_type = 'client backend'

@@ -216,7 +216,7 @@ async def test_jobs_that_were_left_behind_stand_behind_each_other_and_the_hungry
     for other in others:
         desk.query("update private.job set tag = 100000 where request_id = %s returning id", other)
     desk.query(LEFT_BEHIND, 0, late)
-    desk.query("update private.job set priority = 1 where request_id = %s returning id", urgent)
+    desk.query("update private.job set priority = 1, rank = 2 where request_id = %s returning id", urgent)
     events = desk.query("select count(*) from private.event")
     with listening(desk.database, "precis_bell") as heard, desk.database.connect("listener") as hungry:
         with hungry.transaction():

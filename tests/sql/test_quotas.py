@@ -232,7 +232,7 @@ MOVES: list[tuple[str, LiteralString, int]] = [
     ("ready", "delete from private.request where id = %s", 0),
     ("ready", "delete from private.job where request_id = %s", 0),
     ("ready", "update private.job set run_at = now() + interval '1 h' where request_id = %s", 1),
-    ("ready", "update private.job set priority = 1, tag = 7 where request_id = %s", 1),
+    ("ready", "update private.job set priority = 1, rank = 2, tag = 7 where request_id = %s", 1),
     ("running", "update private.job set state = 'ready', worker_id = null where request_id = %s", 1),
     ("running", "update private.job set state = 'waiting', worker_id = null where request_id = %s", 0),
     ("waiting", "update private.job set state = 'ready' where request_id = %s", 1),

@@ -18,7 +18,7 @@ Catalogue = psycopg.Connection[tuple[object, ...]]
 
 
 # What checks of private.job would say of a state, a worker and an end; and what it spells out.
-IS_SOUND = "select private.job_is_sound(%s, %s, %s, 'some_error', 'root', 0::smallint, 0)"
+IS_SOUND = "select private.job_is_sound(%s, %s, %s, 'some_error', 'root', 0::smallint, 0::smallint, 0)"
 SPELT_OUT = "select pg_get_function_sqlbody('private.job_is_sound'::regproc)"
 
 
