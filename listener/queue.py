@@ -68,7 +68,8 @@ dealt as materialized (
   select d.at, d.id, d.request_id, d.ready_at, d.reached
     from private.deal_turns(array(select t.id from turn t)) d where (select yes from uneven))
 update private.job j
-   set state = 'running', epoch = greatest(j.epoch + 1, (select e.epoch_floor from private.event_incarnation e)),
+   set state = 'running',
+       epoch = greatest(j.epoch + 1, (select e.epoch_floor from private.event_incarnation e)),
        attempts = j.attempts + 1, rank = 2 * j.priority + 1, worker_id = $1, progress = 0,
        claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
        started_at = coalesce(j.started_at, clock_timestamp()), error_code = null, error_message = null,
@@ -232,7 +233,8 @@ class Claim(NamedTuple):
 
 class Claimed(NamedTuple):
     """A job that is now ours under `epoch`, with its request, as CLAIM tells it. `reached` is its turn,
-    or its owner's last one in this claim: the clock is there at least. `tried_seconds` have gone by since the first."""
+    or its owner's last one in this claim: the clock is there at least. `tried_seconds` have gone by since the
+    first."""
 
     job_id: int
     epoch: int

@@ -133,7 +133,8 @@ low as materialized (
      order by j.tag limit $2) x
    group by x.owner, x.model_id),
 lifted as materialized (
-  select private.chain_missed(array_agg(l.owner), array_agg(l.model_id), array_agg(l.lowest), '{}') as count from low l
+  select private.chain_missed(array_agg(l.owner), array_agg(l.model_id), array_agg(l.lowest), '{}') as count
+    from low l
    cross join lateral (select from private.event_cursor c where c.owner = l.owner
                           for no key update skip locked) c)
 select coalesce(l.count, 0)::int, (select private.ring() from lifted where count > 0) from lifted l
