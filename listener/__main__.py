@@ -28,8 +28,8 @@ def main() -> int:
 
 
 def _work(arguments: Sequence[str]) -> int:
-    from listener.service import main
-    from listener.settings import WorkSettings
+    from listener.work.service import main
+    from listener.work.settings import WorkSettings
 
     settings = settings_or_exit(WorkSettings, arguments)
     logging.configure("listener work", level=settings.log_level, format=settings.log_format)

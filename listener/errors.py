@@ -1,5 +1,5 @@
 """Why an attempt at a request ended, as a stable code for machines and a sentence for people. What each code
-means for the request and for the model server stands in listener/rulings.py.
+means for the request and for the model server stands in listener/model/rulings.py.
 
 ListenerError
 └── TaskError              an attempt ended without a result: code, message

@@ -18,13 +18,14 @@ from psycopg.pq import ExecStatus
 
 from chassis.database import connect, pool
 from chassis.service import Lifecycle
-from listener import catalogue, queue, registry, service, upkeep
-from listener.catalogue import Served
-from listener.lines import GUARD
-from listener.queue import Claimant, Claimed, Finished, Want
-from listener.settings import WorkSettings
-from listener.upkeep import Rescued
-from listener.vigil import Suspect
+from listener.queue import jobs, models, rescue, workers
+from listener.queue.connection import GUARD
+from listener.queue.jobs import Claimant, Claimed, Finished, Want
+from listener.queue.models import Served
+from listener.queue.rescue import Rescued
+from listener.queue.silence import Suspect
+from listener.work import service
+from listener.work.settings import WorkSettings
 from tests.fix_postgres import Database, free_port
 from tests.sql.acting import acting, ask, sign_up
 
@@ -53,21 +54,21 @@ class Hand:
     suspects: list[Suspect]
 
     async def claim(
-        self, *models: int, free: int = MANY, around: bool = False, floor: int = queue.LOWEST_TAG
+        self, *models: int, free: int = MANY, around: bool = False, floor: int = jobs.LOWEST_TAG
     ) -> list[Claimed]:
         wants = [Want(model, free, floor) for model in models]
-        return await queue.claim(self.connection, self.claimant, wants, deadline_seconds=60, around=around)
+        return await jobs.claim(self.connection, self.claimant, wants, deadline_seconds=60, around=around)
 
     async def claim_one(self, model: int) -> Claimed:
         (claimed,) = await self.claim(model, free=1)
         return claimed
 
     async def finish(self, job: Claimed, body: str = "Short.") -> bool:
-        return bool(await queue.finish(self.connection, [Finished(job.claim, body, "{}", "{}")]))
+        return bool(await jobs.finish(self.connection, [Finished(job.claim, body, "{}", "{}")]))
 
     async def rescue(self, *, max_attempts: int = 5) -> Rescued:
         """As somebody who has seen what the test says of the others."""
-        return await upkeep.rescue(self.connection, self.suspects, max_attempts=max_attempts)
+        return await rescue.rescue(self.connection, self.suspects, max_attempts=max_attempts)
 
     async def renew(
         self,
@@ -75,9 +76,9 @@ class Hand:
         models: Sequence[int] = (),
         hosts: Sequence[int] = (),
         leaving: bool = False,
-    ) -> registry.Pulse:
+    ) -> workers.Pulse:
         held = [(claim.job_id, claim.epoch) for claim in claims]
-        return await registry.renew(
+        return await workers.renew(
             self.connection, self.claimant, leaving=leaving, models=models, hosts=hosts, claims=held
         )
 
@@ -141,11 +142,11 @@ class Desk:
         """A model served by a host, with slots; the default if it is the first."""
         name = name or f"model{next(self.counter)}:latest"
         connection = await self.connect()
-        host = await catalogue.put_host(connection, url=f"http://{name}", version="1")
-        model_id = await catalogue.add_model(connection, name)
+        host = await models.put_host(connection, url=f"http://{name}", version="1")
+        model_id = await models.add_model(connection, name)
         served = [Served(model_id, name, "sha", family, 8192, ("completion",))]
-        await catalogue.put_host_models(connection, host, served, slots_per_model=slots)
-        await catalogue.choose_default(connection, "")
+        await models.put_host_models(connection, host, served, slots_per_model=slots)
+        await models.choose_default(connection, "")
         return model_id
 
     async def connect(self) -> "asyncpg.Connection[Any]":
@@ -161,13 +162,13 @@ class Desk:
     async def worker(self, *models: int, slots: int = MANY) -> Hand:
         """A registered worker that has leased slots of these models."""
         connection = await self.connect()
-        claimant = await registry.register(connection, name="test", version="0")
+        claimant = await workers.register(connection, name="test", version="0")
         for model in models:
             hosts = [
                 row[0]
                 for row in self.query("select host_id from private.host_model where model_id = %s", model)
             ]
-            await registry.lease_slots(connection, claimant, model_id=model, hosts=hosts, most=slots)
+            await workers.lease_slots(connection, claimant, model_id=model, hosts=hosts, most=slots)
         return Hand(connection, claimant, self.suspects)
 
     def expire(self, worker: Hand, *, lapsed: bool = True) -> None:

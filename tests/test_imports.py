@@ -14,56 +14,80 @@ PACKAGES = {
     "precis": ROOT / "deploy/local/precis",
 }
 OURS = (*PACKAGES, "tests")
+MOST_ROOMS, MOST_ARROWS = 13, 30  # of the listener: what a stranger can keep in mind
 
 Graph = Mapping[str, set[str]]
 
 # Of our own modules, one below the first name imports nothing but what lies below the others.
-MAY_KNOW = {
+MAY_KNOW: dict[str, tuple[str, ...]] = {
     "chassis": ("chassis",),
     "authsvc": ("authsvc", "chassis"),
     "listener": ("listener", "chassis"),
     "precis": ("precis", "chassis", "listener.text"),
+    # The rooms of the listener, the lowest first.
+    "listener.errors": (),
     "listener.text": ("listener.text",),
-    "listener.engine": ("listener.engine", "listener.text", "listener.offload", "listener.lag", "chassis"),
-    "listener.events": ("listener.events", "chassis"),
+    "listener.queue": ("listener.queue", "chassis"),
+    "listener.checks": ("listener.checks", "listener.text"),
+    "listener.offload": ("listener.offload", "listener.checks", "listener.text"),
+    "listener.model": ("listener.model", "listener.queue", "listener.text", "listener.errors", "chassis"),
+    "listener.sources": (
+        "listener.sources",
+        "listener.queue.jobs",
+        "listener.offload",
+        "listener.text",
+        "listener.errors",
+    ),
     "listener.tasks": (
         "listener.tasks",
-        "listener.text",
-        "listener.model",
-        "listener.errors",
-        "listener.diagnosis",
+        "listener.model.chat",
+        "listener.model.diagnosis",
         "listener.offload",
-    ),
-    "listener.offload": ("listener.offload", "listener.text"),
-    "listener.model": (
+        "listener.checks",
         "listener.text",
         "listener.errors",
-        "listener.rulings",
-        "listener.diagnosis",
-        "listener.calibration",
-        "listener.server",
     ),
-    "listener.server": ("listener.diagnosis",),
-    "listener.listing": ("listener.diagnosis",),
-    "listener.calibration": ("listener.text",),
-    "listener.breaker": ("listener.errors", "listener.rulings"),
-    "listener.rulings": ("listener.errors",),
-    "listener.queue": ("chassis",),
-    "listener.errors": (),
-    "listener.diagnosis": ("listener.errors", "listener.rulings"),
+    "listener.work": (
+        "listener.work",
+        "listener.sources",
+        "listener.tasks",
+        "listener.model",
+        "listener.queue",
+        "listener.offload",
+        "listener.text",
+        "listener.errors",
+        "chassis",
+    ),
+    "listener.engine": ("listener.engine", "listener.offload", "listener.text", "chassis"),
+    "listener.events": ("listener.events", "chassis"),
+    # One call of a model knows no host and no statement.
+    "listener.model.chat": (
+        "listener.model.rulings",
+        "listener.model.diagnosis",
+        "listener.model.calibration",
+        "listener.model.server",
+        "listener.text",
+        "listener.errors",
+    ),
+    "listener.model.server": ("listener.model.diagnosis",),
+    "listener.model.listing": ("listener.model.diagnosis",),
+    "listener.model.calibration": ("listener.text",),
+    "listener.model.breaker": ("listener.model.rulings", "listener.errors"),
+    "listener.model.diagnosis": ("listener.model.rulings", "listener.errors"),
+    "listener.model.rulings": ("listener.errors",),
     "authsvc.errors": ("chassis",),
     "authsvc.keys": ("authsvc.keys", "authsvc.database", "authsvc.errors", "chassis"),
 }
 
 # What lies below the first name is imported by what lies below the others, and by nobody else.
 ONLY_KNOWN_TO = {
-    "listener.service": ("listener.__main__",),
-    "listener.worker": ("listener.service",),
-    "listener.sweeper": ("listener.service",),
-    "listener.notices": ("listener.service",),
+    "listener.work.service": ("listener.__main__",),
+    "listener.work.worker": ("listener.work.service",),
+    "listener.work.sweeper": ("listener.work.service",),
+    "listener.work.notices": ("listener.work.service",),
     "listener.engine": ("listener.engine", "listener.__main__"),
     "listener.events": ("listener.events", "listener.__main__"),
-    "listener.tasks": ("listener.tasks", "listener.attempt", "listener.outcomes"),
+    "listener.tasks": ("listener.tasks", "listener.work.attempt", "listener.work.outcomes"),
     "listener.__main__": (),
     "authsvc.app": ("authsvc.__main__",),
     "authsvc.endpoints": ("authsvc.endpoints", "authsvc.app"),
@@ -81,7 +105,7 @@ DOES_WITHOUT = {
     "precis": ("asyncpg", "bcrypt", "ollama", "numpy"),
     "listener.tasks": ("asyncpg", "aiohttp", "ollama", "httpx", "socket"),
     "listener.text": ("asyncpg", "aiohttp", "ollama", "httpx", "socket", "asyncio", "structlog"),
-    "listener.model": ("asyncpg",),
+    "listener.model.chat": ("asyncpg",),
 }
 
 
@@ -140,6 +164,20 @@ def is_allowed(who: str, whom: str) -> bool:
     return known and all(any(is_below(who, by) for by in ONLY_KNOWN_TO[part]) for part in hidden)
 
 
+def rooms(graph: Graph, package: str) -> Graph:
+    """The sub-packages of a package, and the modules at its top, with the others that each knows."""
+    drawn: dict[str, set[str]] = {}
+    for who, names in graph.items():
+        if is_below(who, package) and who != package:
+            known = {_room(whom, package) for whom in names if is_below(whom, package) and whom != package}
+            drawn.setdefault(_room(who, package), set()).update(known)
+    return {room: known - {room} for room, known in drawn.items()}
+
+
+def _room(module: str, package: str) -> str:
+    return module.removeprefix(package + ".").partition(".")[0]
+
+
 def cycles(graph: Graph) -> set[str]:
     """Modules that come back to themselves through their imports."""
     reach = {who: set(names) & graph.keys() for who, names in graph.items()}
@@ -158,6 +196,19 @@ def test_no_import_comes_back_to_itself() -> None:
     assert cycles(graph()) == set()
 
 
+def test_the_listener_has_few_rooms_and_no_way_back() -> None:
+    drawn = rooms(graph(), "listener")
+    assert len(drawn) <= MOST_ROOMS, sorted(drawn)
+    assert sum(map(len, drawn.values())) <= MOST_ARROWS, drawn
+    assert cycles(drawn) == set()
+
+
+def test_a_way_back_between_rooms_would_be_seen() -> None:
+    drawn = rooms({"a.b.one": {"a.c.two", "x"}, "a.c.two": set(), "a.c.three": {"a.b.one"}, "a": set()}, "a")
+    assert drawn == {"b": {"c"}, "c": {"b"}}
+    assert cycles(drawn) == {"b", "c"}
+
+
 def test_every_rule_is_about_something_that_exists() -> None:
     modules = sources()
     for name in {
@@ -172,28 +223,30 @@ def test_every_rule_is_about_something_that_exists() -> None:
 @pytest.mark.parametrize(("who", "whom"), [
     ("chassis.http", "listener.text"), ("chassis.http", "authsvc.tokens"), ("chassis.http", "precis.layout"),
     ("chassis.database", "psycopg"),
-    ("listener.worker", "authsvc.tokens"), ("listener.queue", "precis.layout"), ("listener.lease", "psycopg"),
+    ("listener.work.worker", "authsvc.tokens"), ("listener.queue.jobs", "precis.layout"),
+    ("listener.work.lease", "psycopg"), ("listener.queue.rescue", "listener.work.sweeper"),
+    ("listener.model.hosts", "listener.work.slots"), ("listener.text.words", "listener.checks.report"),
     ("authsvc.app", "listener.text.words"), ("authsvc.app", "precis.layout"),
     ("authsvc.accounts", "psycopg.rows"),
-    ("precis.up", "authsvc.app"), ("precis.up", "listener.service"), ("precis.up", "listener"),
+    ("precis.up", "authsvc.app"), ("precis.up", "listener.work.service"), ("precis.up", "listener"),
     ("precis.database", "asyncpg"),
     ("listener.text.words", "chassis.settings"), ("listener.text.words", "listener.errors"),
     ("listener.text.words", "asyncio"),
-    ("listener.engine.server", "listener.model"), ("listener.engine.server", "listener.queue"),
-    ("listener.events.app", "listener.queue"),
-    ("listener.events.app", "listener.text.words"), ("listener.tasks.summarize", "listener.queue"),
+    ("listener.engine.server", "listener.model.chat"), ("listener.engine.server", "listener.queue.jobs"),
+    ("listener.events.app", "listener.queue.jobs"),
+    ("listener.events.app", "listener.text.words"), ("listener.tasks.summarize", "listener.queue.jobs"),
     ("listener.tasks.shorten", "asyncpg"),
-    ("listener.tasks.summarize", "listener.sources"), ("listener.tasks.summarize", "ollama"),
-    ("listener.model", "listener.tasks.request"),
-    ("listener.queue", "listener.worker"), ("listener.worker", "listener.service"),
-    ("listener.lease", "listener.worker"),
-    ("listener.worker", "listener.events.hub"), ("listener.worker", "listener.tasks.summarize"),
-    ("listener.lease", "listener.__main__"),
+    ("listener.tasks.summarize", "listener.sources.text"), ("listener.tasks.summarize", "ollama"),
+    ("listener.model.chat", "listener.tasks.request"),
+    ("listener.queue.jobs", "listener.work.worker"), ("listener.work.worker", "listener.work.service"),
+    ("listener.work.lease", "listener.work.worker"),
+    ("listener.work.worker", "listener.events.hub"), ("listener.work.worker", "listener.tasks.summarize"),
+    ("listener.work.lease", "listener.__main__"),
     ("authsvc.tokens", "authsvc.app"), ("authsvc.keys.ring", "authsvc.tokens"),
     ("authsvc.accounts", "authsvc.endpoints.bodies"),
     ("authsvc.sessions", "authsvc.endpoints.bodies"),
     ("authsvc.sessions", "authsvc.accounts"), ("chassis.http", "tests.fix_postgres"), ("precis.up", "tests"),
-    ("listener.queue", "tests.sql"),
+    ("listener.queue.jobs", "tests.sql"),
 ])  # fmt: skip
 def test_this_import_would_break_a_rule(who: str, whom: str) -> None:
     assert faults({who: {whom}}) == {f"{who} -> {whom}"}

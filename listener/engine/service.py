@@ -3,10 +3,10 @@
 import asyncio
 from pathlib import Path
 
+from chassis import lag
 from chassis.admin import admin
 from chassis.http import serve
 from chassis.service import Lifecycle
-from listener import lag
 from listener.engine.faults import Script, read_rules
 from listener.engine.server import Engine
 from listener.engine.settings import EngineSettings

@@ -71,7 +71,8 @@ def _pipes() -> tuple[IO[bytes], IO[bytes]]:
 
 def _prepare(tables: int) -> None:
     """What every piece of work needs, before the memory that it may take is counted."""
-    from listener.text import checks, classifier  # noqa: F401 (checks imports most of what reads a text)
+    from listener.checks import report  # noqa: F401 (it imports most of what reads a text)
+    from listener.text import classifier
 
     classifier.adopt(tables)
     gc.freeze()

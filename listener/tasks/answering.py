@@ -10,8 +10,9 @@ from typing import Any
 
 import structlog
 
+from listener.checks import report as checks
 from listener.errors import TaskError, TransientError
-from listener.model import Answer, Message
+from listener.model.chat import Answer, Message
 from listener.offload.errors import OffloadError
 from listener.offload.pool import Offload
 from listener.tasks import budget, measuring, prompts
@@ -21,7 +22,6 @@ from listener.tasks.ear import STREAMED, Ear
 from listener.tasks.fence import draw_delimiter
 from listener.tasks.measuring import Measured, Source, Wanted
 from listener.tasks.request import Emit, Model, Request, Result
-from listener.text import checks
 
 LONGER = 1.5  # an answer that was cut off may be so much longer the second time
 LEAST_CORRECTED, MOST_CORRECTED = 0.5, 1.5

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from listener import diagnosis
+from listener.model import diagnosis
 from listener.tasks.request import Model, Request
 
 DEFAULT_SHARE = 0.15  # of the source, for a summary without a target

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from listener.errors import TransientError
+from listener.tasks.cleaner import Cleaner
 from listener.tasks.request import Emit
-from listener.text.cleaner import Cleaner
 from listener.text.repetition import looping
 
 STREAMED = 0.9  # of the progress; the rest is for checks and the corrective turn

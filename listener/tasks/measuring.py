@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from listener.checks import report as checks
+from listener.tasks.cleaner import clean
 from listener.tasks.fence import escape, unescape
-from listener.text import checks
-from listener.text.cleaner import clean
 from listener.text.sentences import last_sentence_complete, trim_to_sentence
 from listener.text.tokens import estimate_tokens
 from listener.text.words import count_words

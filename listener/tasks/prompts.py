@@ -6,7 +6,7 @@ The system prompt is constant, so that a server keeps it in its cache; nothing r
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from listener.model import Message
+from listener.model.chat import Message
 from listener.tasks.budget import Target
 from listener.tasks.card import Card
 from listener.tasks.fence import fence

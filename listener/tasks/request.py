@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from listener.model import Answer, Hear, Message
+from listener.model.chat import Answer, Hear, Message
 
 Task = Literal["summarize", "shorten"]
 Style = Literal["plain", "bullets", "headline"]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 
-from listener.text import claims
+from listener.text import facts
 from listener.text.blocks import Block, split_blocks
 from listener.text.lexicon import lexicon, lower_pattern
 from listener.text.sentences import sentences_of
@@ -85,8 +85,8 @@ class Reading:
         return set(terms_of(list(set(self.words))))
 
     @cached_property
-    def numbers(self) -> list[claims.Number]:
-        return claims.numbers(self.text, self.language)
+    def numbers(self) -> list[facts.Number]:
+        return facts.numbers(self.text, self.language)
 
     @cached_property
     def values(self) -> set[float]:
@@ -95,18 +95,18 @@ class Reading:
 
     @cached_property
     def addresses(self) -> list[str]:
-        return claims.addresses(self.text)
+        return facts.addresses(self.text)
 
     @cached_property
     def names(self) -> list[str]:
         """Addresses, and names within the sentences; each once."""
         if self.addresses:
-            return claims.names(self.text, self.language)
-        return list(dict.fromkeys(name for one in self.sentences for name in claims.names_of(one)))
+            return facts.names(self.text, self.language)
+        return list(dict.fromkeys(name for one in self.sentences for name in facts.names_of(one)))
 
     @cached_property
     def quotations(self) -> list[str]:
-        return claims.quotations(self.text)
+        return facts.quotations(self.text)
 
     @cached_property
     def said(self) -> Counter[tuple[str, ...]]:
@@ -125,7 +125,7 @@ class Reading:
             return _begins_with(self._addresses, name.rstrip(".,;")) or _begins_with(
                 self._addresses_backwards, name.rstrip(".,;")[::-1]
             )
-        parts = [claims.fold(part) for part in words(name) if len(part) > 2]
+        parts = [facts.fold(part) for part in words(name) if len(part) > 2]
         return all(self._knows_part(part) for part in parts)
 
     def _knows_part(self, part: str) -> bool:
@@ -138,7 +138,7 @@ class Reading:
     def _folds(self) -> list[str]:
         """The words as names are compared, in order: each prefix of one is found beside it. (A set of all
         prefixes grows with the square of the longest word.)"""
-        return sorted({claims.fold(word) for word in set(self.words) if len(word) > 2})
+        return sorted({facts.fold(word) for word in set(self.words) if len(word) > 2})
 
     @cached_property
     def _whole_folds(self) -> set[str]:

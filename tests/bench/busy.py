@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 
 import uvloop
 
-from listener.model import LEAST_ANSWER_BYTES
-from listener.server import Server
+from listener.model.chat import LEAST_ANSWER_BYTES
+from listener.model.server import Server
 from tests.bench.bare import INSTANT
 from tests.bench.figures import Figure, at_least, at_most, shown
 from tests.bench.people import sending, sign_up

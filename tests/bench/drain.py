@@ -17,7 +17,7 @@ from typing import LiteralString
 
 import uvloop
 
-from listener import queue
+from listener.queue import jobs
 from tests.bench import rivals
 from tests.bench.figures import Figure, at_least, median, shown
 from tests.bench.ground import TEXTS, WITHOUT_LOG, Hand, ground, migrated
@@ -32,7 +32,7 @@ ROUNDS = 7
 PEOPLE = 1000  # who asked for the jobs: each has rows of their own that a claim and a finish touch
 SLOTS = 10
 CONCURRENCY = 10  # procrastinate takes one job at a time; what it runs at once is its setting
-FINISH_BARE = queue.FINISH[queue.FINISH.index("update") : queue.FINISH.index("returning")] + "returning j.id"
+FINISH_BARE = jobs.FINISH[jobs.FINISH.index("update") : jobs.FINISH.index("returning")] + "returning j.id"
 BACKLOG_OF_ONES = 1_500
 BACKLOG = 12_000  # half a second to one and a half on a quiet machine
 BARE, BARE_ONE, WHOLE = "ours, bare, batch 10", "ours, bare, batch 1", "ours, whole, batch 10"
@@ -69,7 +69,7 @@ def open_paths(cluster: Cluster, until_end: ExitStack) -> dict[str, Callable[[],
     cluster.psql(bare_database.name, "-c", WITHOUT_LOG)
     bare, whole = (
         enter(running(ours(bare_database, FINISH_BARE, texts=()), UVLOOP)),
-        enter(running(ours(whole_database, queue.FINISH, texts=TEXTS), UVLOOP)),
+        enter(running(ours(whole_database, jobs.FINISH, texts=TEXTS), UVLOOP)),
     )
     # pgqueuer's own benchmark runs on this loop, and gains by it; so does whoever else speaks asyncpg.
     pgqueuer = enter(running(rivals.pgqueuer(cluster.create_database("drain_pgqueuer"), CONNECTIONS), UVLOOP))

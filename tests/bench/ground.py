@@ -8,11 +8,11 @@ from typing import Any, LiteralString
 import asyncpg
 
 from chassis.database import connect
-from listener import catalogue, queue, registry
-from listener.catalogue import Served
-from listener.floors import Floors
-from listener.lines import GUARD
-from listener.queue import Claim, Claimant, Claimed, Want
+from listener.queue import jobs, models, workers
+from listener.queue.connection import GUARD
+from listener.queue.jobs import Claim, Claimant, Claimed, Want
+from listener.queue.models import Served
+from listener.work.claim_floor import Floors
 from tests.fix_postgres import Cluster, Database
 
 MODEL = "bench"
@@ -63,7 +63,7 @@ class Hand:
         """`at` is now, by any clock that only goes forward."""
         floor = self._floors.floors([self._model_id], at=at)[self._model_id]
         want = Want(self._model_id, free, floor)
-        claimed = await queue.claim(
+        claimed = await jobs.claim(
             self._connection, self._claimant, [want], deadline_seconds=DEADLINE_SECONDS
         )
         self._floors.answered(in_full=len(claimed) == free)
@@ -72,15 +72,19 @@ class Hand:
         return claimed
 
     async def finish(
-        self, jobs: list[Claimed], *, statement: LiteralString = queue.FINISH, texts: tuple[str, ...] = TEXTS
+        self,
+        claimed: list[Claimed],
+        *,
+        statement: LiteralString = jobs.FINISH,
+        texts: tuple[str, ...] = TEXTS,
     ) -> None:
         """All in one statement. `texts` is what of a result it takes: body, checks, engine."""
         accepted = await self._connection.fetch(
             statement,
-            *queue.columns(jobs, len(Claim._fields)),
-            *([text] * len(jobs) for text in texts),
+            *jobs.columns(claimed, len(Claim._fields)),
+            *([text] * len(claimed) for text in texts),
         )
-        assert len(accepted) == len(jobs)
+        assert len(accepted) == len(claimed)
 
 
 class Ground:
@@ -100,11 +104,11 @@ class Ground:
     async def prepare(self, *, slots: int) -> None:
         owner = self._owner
         await owner.execute(MAKE_PEOPLE, self._people)
-        self._host_id = await catalogue.put_host(owner, url="http://bench.invalid", version="0")
-        self._model_id = await catalogue.add_model(owner, MODEL)
+        self._host_id = await models.put_host(owner, url="http://bench.invalid", version="0")
+        self._model_id = await models.add_model(owner, MODEL)
         served = [Served(self._model_id, MODEL, "digest", "llama", 8192, ("completion",))]
-        await catalogue.put_host_models(owner, self._host_id, served, slots_per_model=slots)
-        await catalogue.choose_default(owner, "")
+        await models.put_host_models(owner, self._host_id, served, slots_per_model=slots)
+        await models.choose_default(owner, "")
         await owner.execute("update private.allowance set requests_per_day = null, requests_waiting = null")
         await owner.execute("set session_replication_role = replica")  # no trigger tells of what is laid
         await owner.execute(SETTLE)
@@ -127,11 +131,11 @@ class Ground:
         """A worker of its own, with a connection like a worker's and so many slots."""
         connection = await connect(self.database.url("listener"), name="bench", server_settings=GUARD)
         self._until_end.push_async_callback(connection.close)
-        claimant = await registry.register(connection, name="bench", version="0")
+        claimant = await workers.register(connection, name="bench", version="0")
         await self._owner.execute(
             "update private.worker set lease_until = 'infinity' where id = $1", claimant.worker_id
         )
-        leased = await registry.lease_slots(
+        leased = await workers.lease_slots(
             connection, claimant, model_id=self._model_id, hosts=[self._host_id], most=slots
         )
         assert len(leased) == slots

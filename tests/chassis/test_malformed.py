@@ -37,6 +37,8 @@ async def read_everything(request: web.Request) -> web.Response:
     found = [request.if_none_match, dict(request.cookies)]
     found += [await read_json(request)] if request.method == "POST" else []
     return web.json_response({"read": len(found)})
+
+
 HEADERS = st.tuples(st.sampled_from(READ), TEXTS.map(str.encode) | BYTES)
 
 

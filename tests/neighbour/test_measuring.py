@@ -14,9 +14,7 @@ ONE = SCENARIOS["single-rows"]
 LIMIT = 2 * 0.5 + CALL_SECONDS
 
 
-def line(
-    beside: float, *, alone: float = 0.5, status: str = "202", scenario: Scenario = ONE
-) -> Line:
+def line(beside: float, *, alone: float = 0.5, status: str = "202", scenario: Scenario = ONE) -> Line:
     return Line(scenario, [alone] * 5, [beside] * 20, 0.1, answers={status: 3})
 
 

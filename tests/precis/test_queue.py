@@ -16,7 +16,7 @@ from precis.faults import BadUsage, RequestFailed
 from precis.layout import Layout
 from precis.settings import PlaceSettings
 
-from listener import queue
+from listener.queue import jobs
 from tests.fix_postgres import ROOT
 from tests.fix_work import Desk, Hand
 from tests.precis.test_queue_view import on_a_terminal
@@ -50,7 +50,7 @@ async def case(desk: Desk) -> Case:
     desk.query("update private.account set email = %s, email_key = %s where id = %s", EMAIL, EMAIL, person)
     failed = desk.ask(person)
     job = await worker.claim_one(model)
-    await queue.fail(worker.connection, job.claim, code="model_failed", message="No use.")
+    await jobs.fail(worker.connection, job.claim, code="model_failed", message="No use.")
     return Case(desk, model, worker, person, desk.ask(person), failed)
 
 

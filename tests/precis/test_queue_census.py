@@ -7,7 +7,7 @@ import pytest
 from precis.queue_census import take_census
 from precis.queue_database import Connection, connected
 
-from listener import queue
+from listener.queue import jobs
 from tests.fix_work import Desk
 
 pytestmark = pytest.mark.services
@@ -45,8 +45,8 @@ async def test_what_runs_is_told_with_its_progress_the_longest_first(desk: Desk,
     desk.ask_many(desk.person(), 2)
     worker = await desk.worker(model)
     first, second = await worker.claim_one(model), await worker.claim_one(model)
-    step = queue.Progress(first.claim, 0.25)
-    await queue.write_partials(worker.connection, [], [step])
+    step = jobs.Progress(first.claim, 0.25)
+    await jobs.write_partials(worker.connection, [], [step])
     running = (await take_census(owner, limit=10)).running
     assert [(job.id, job.progress) for job in running] == [(first.request_id, 0.25), (second.request_id, 0.0)]
     census = await take_census(owner, limit=1)
@@ -75,7 +75,7 @@ async def test_failures_are_news_for_an_hour(desk: Desk, owner: Connection) -> N
     worker = await desk.worker(model)
     for code in ("old", "new"):
         job = await worker.claim_one(model)
-        await queue.fail(worker.connection, job.claim, code=code, message="No.")
+        await jobs.fail(worker.connection, job.claim, code=code, message="No.")
     desk.query("update private.job set finished_at = now() - interval '2 h' where error_code = 'old'")
     assert [failure.error_code for failure in (await take_census(owner, limit=10)).failures] == ["new"]
 

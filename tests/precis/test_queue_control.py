@@ -9,7 +9,7 @@ from precis.faults import BadUsage, RequestFailed
 from precis.queue_database import Connection, connected
 from precis.queue_rows import WantedDead
 
-from listener import queue
+from listener.queue import jobs
 from tests.fix_work import Desk, Hand
 
 pytestmark = pytest.mark.services
@@ -23,7 +23,7 @@ async def owner(desk: Desk) -> AsyncIterator[Connection]:
 
 async def fail_next(worker: Hand, model: int, code: str = "model_failed") -> UUID:
     job = await worker.claim_one(model)
-    await queue.fail(worker.connection, job.claim, code=code, message="No.")
+    await jobs.fail(worker.connection, job.claim, code=code, message="No.")
     return job.request_id
 
 

@@ -12,7 +12,7 @@ from precis.faults import BadUsage, RequestFailed
 from precis.queue_database import Connection, connected
 from precis.queue_rows import Wanted, WantedDead
 
-from listener import queue
+from listener.queue import jobs
 from tests.fix_work import TEXT, Desk
 
 pytestmark = pytest.mark.services
@@ -56,7 +56,7 @@ async def test_each_state_lists_its_own_rows(desk: Desk, owner: Connection) -> N
     await worker.finish(await worker.claim_one(model))
     failed = desk.ask(person)
     job = await worker.claim_one(model)
-    await queue.fail(worker.connection, job.claim, code="model_failed", message="No.")
+    await jobs.fail(worker.connection, job.claim, code="model_failed", message="No.")
     running = desk.ask(person)
     await worker.claim_one(model)
     cancelled = desk.ask(person)
@@ -94,9 +94,9 @@ async def test_every_attempt_at_a_request_is_told(desk: Desk, owner: Connection)
     worker = await desk.worker(model)
     first = await worker.claim_one(model)
     why: dict[str, str] = {"code": "model_failed", "message": "No."}
-    await queue.back_off(worker.connection, first.claim, seconds=0, counted=True, **why)
+    await jobs.back_off(worker.connection, first.claim, seconds=0, counted=True, **why)
     desk.query("update private.job set run_at = null returning id")
-    await queue.release(worker.connection, [(await worker.claim_one(model)).claim])
+    await jobs.release(worker.connection, [(await worker.claim_one(model)).claim])
     await worker.claim_one(model)
     row, detail, attempts = await queue_rows.read_one(owner, request)
     assert (row.state, row.attempts, detail.worker) == ("running", 2, "test")
@@ -165,7 +165,7 @@ async def fail_all(desk: Desk, model: int, *codes: str) -> None:
     for code in codes:
         desk.ask(desk.person())
         job = await worker.claim_one(model)
-        await queue.fail(worker.connection, job.claim, code=code, message=f"{code}.")
+        await jobs.fail(worker.connection, job.claim, code=code, message=f"{code}.")
 
 
 async def test_dead_letters_are_counted_by_their_codes_and_listed_the_last_first(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 
-from listener.queue import CLAIM, CLAIM_AROUND, LOWEST_TAG
+from listener.queue.jobs import CLAIM, CLAIM_AROUND, LOWEST_TAG
 from tests.fix_postgres import Database
 
 SLOTS = 1000

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from listener.text import checks
+from listener.checks import report as checks
 from tests.fix_postgres import ROOT, Database
 from tests.sql.acting import Connection, acting, sign_up, some_model
 

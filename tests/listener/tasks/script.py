@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from listener.model import Answer, Hear, Message
+from listener.model.chat import Answer, Hear, Message
 from listener.text.tokens import estimate_tokens
 
 T = TypeVar("T")

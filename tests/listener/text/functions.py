@@ -13,21 +13,21 @@ from types import ModuleType
 from typing import Any
 
 import listener.text
+from listener.checks import case, report
 from listener.engine.answers import make_answer
 from listener.engine.calls import Call
 from listener.engine.card import CardError, Order, read_order
 from listener.engine.composition import compose
+from listener.tasks import cleaner
 from listener.tasks.budget import Target
 from listener.tasks.card import Card
 from listener.tasks.fence import escape, fence, unescape
 from listener.tasks.prompts import ask, ask_again
 from listener.text import (
     blocks,
-    checks,
-    claims,
     classifier,
-    cleaner,
     extraction,
+    facts,
     lexicon,
     normalisation,
     phrasing,
@@ -60,6 +60,7 @@ def found(*, thorough: bool = False) -> dict[str, Call1]:
 def _modules() -> Iterator[ModuleType]:
     for module in pkgutil.iter_modules(listener.text.__path__):
         yield import_module(f"listener.text.{module.name}")
+    yield report
 
 
 def _public() -> Iterator[tuple[str, Call1]]:
@@ -99,14 +100,14 @@ HOW: dict[str, Call1] = {
     ],
     "classifier.share": lambda _: classifier.share(),
     "classifier.adopt": lambda _: classifier.adopt(classifier.share()),
-    "checks.run": lambda text: checks.run(source=text, output=text, task="shorten", target_ratio=0.5),
-    "checks.failed": lambda text: checks.failed(checks.not_checked(text)),
-    "checks.unknown": lambda text: checks.unknown(checks.not_checked(text)),
-    "checks.wants_retry": lambda text: checks.wants_retry(checks.not_checked(text), "shorten"),
-    "checks.not_checked": checks.not_checked,
-    "claims.numbers": lambda text: [claims.numbers(text, language) for language in ("en", "zh", None)],
-    "claims.names": lambda text: claims.names(text, "en"),
-    "claims.names_of": lambda text: list(claims.names_of(text)),
+    "report.run": lambda text: report.run(source=text, output=text, task="shorten", target_ratio=0.5),
+    "report.failed": lambda text: report.failed(report.not_checked(text)),
+    "report.unknown": lambda text: report.unknown(report.not_checked(text)),
+    "report.wants_retry": lambda text: report.wants_retry(report.not_checked(text), "shorten"),
+    "report.not_checked": report.not_checked,
+    "facts.numbers": lambda text: [facts.numbers(text, language) for language in ("en", "zh", None)],
+    "facts.names": lambda text: facts.names(text, "en"),
+    "facts.names_of": lambda text: list(facts.names_of(text)),
     "extraction.extract": lambda text: extraction.extract(text, target_words=len(text) // 12),
     "extraction.best_sentences": lambda text: extraction.best_sentences(text, words=200, title=text),
     "extraction.running_text": lambda text: extraction.running_text(
@@ -208,7 +209,7 @@ PUT_TOGETHER: dict[str, Call1] = {
 
 def _checks() -> Iterator[tuple[str, Call1]]:
     """Each check of a text with prose as its answer, and the other way round."""
-    for name, check in checks.CHECKS.items():
+    for name, check in report.CHECKS.items():
         yield f"check {name} of a source", partial(_check, check, prose_first=False)
         yield f"check {name} of an answer", partial(_check, check, prose_first=True)
 
@@ -220,7 +221,7 @@ def _check(check: Any, text: str, *, prose_first: bool) -> Any:
 def _case(source: str, output: str) -> Any:
     # Prose first, for some checks are made from so many words on only.
     readings = _reading(SOME_PROSE + source), _reading(SOME_PROSE + output)
-    return checks._Case(*readings, "shorten", None, 0.5, "en", "en", "doc-7f3a")
+    return case.Case(*readings, "shorten", None, 0.5, "en", "en", "doc-7f3a")
 
 
 @lru_cache(maxsize=4)
@@ -245,6 +246,6 @@ def _look(name: str, text: str) -> Any:
 def _pairs() -> Iterator[tuple[str, Call1]]:
     """What takes two texts: also two that differ a little, so that nothing of the one is the other's."""
     yield "looping", lambda text: repetition.looping(text, source=text[1:])
-    yield "checks.run of another", lambda text: checks.run(source=text, output=text[1:], task="summarize")
-    yield "checks.run of prose", lambda text: checks.run(source=PROSE, output=text, task="shorten")
-    yield "checks.run for prose", lambda text: checks.run(source=text, output=PROSE, task="summarize")
+    yield "report.run of another", lambda text: report.run(source=text, output=text[1:], task="summarize")
+    yield "report.run of prose", lambda text: report.run(source=PROSE, output=text, task="shorten")
+    yield "report.run for prose", lambda text: report.run(source=text, output=PROSE, task="summarize")

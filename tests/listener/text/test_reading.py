@@ -2,7 +2,7 @@
 
 import pytest
 
-from listener.text import claims
+from listener.text import facts
 from listener.text.reading import Reading
 from listener.text.sentences import split_sentences
 from listener.text.vectors import terms
@@ -15,7 +15,7 @@ def test_it_says_what_each_function_says_alone(sample: Sample) -> None:
     reading = Reading(sample.text, sample.language)
     assert reading.count == count_words(sample.text)
     assert reading.sentences == split_sentences(sample.text, sample.language)
-    assert reading.names == claims.names(sample.text, sample.language)
+    assert reading.names == facts.names(sample.text, sample.language)
     assert reading.terms == set(terms(sample.text))
 
 

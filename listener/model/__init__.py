@@ -1,0 +1,1 @@
+"""The model servers: who they are, how they are, one call to one of them."""

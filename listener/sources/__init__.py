@@ -1,0 +1,1 @@
+"""Where a text comes from: a reader for each kind of source."""

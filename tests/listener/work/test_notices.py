@@ -1,0 +1,103 @@
+"""The LISTEN connection: hears, proves that it hears, shows that its process lives, and comes back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from listener.queue.rescue import ALIVE_LOCK
+from listener.work.notices import Notices
+from tests.fix_work import Desk
+
+pytestmark = pytest.mark.services
+
+LOCKED = "select from pg_locks where locktype = 'advisory' and classid = %s::int8 and objid = %s::int8"
+WAITED_FOR = f"{LOCKED} and not granted"
+CUT = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-notices'"
+
+
+@dataclass
+class Ear:
+    """Remembers what it was told."""
+
+    heard: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+
+    def rung(self) -> None:
+        self.heard.put_nowait("rung")
+
+    def told(self, payload: str) -> None:
+        self.heard.put_nowait(payload)
+
+    def reconnected(self) -> None:
+        self.heard.put_nowait("reconnected")
+
+    async def next(self) -> str:
+        return await asyncio.wait_for(self.heard.get(), 15)
+
+
+@dataclass
+class Worker:
+    id: int = 7
+
+
+@asynccontextmanager
+async def notices(desk: Desk) -> AsyncIterator[tuple[Notices, Ear, Worker]]:
+    ear, worker = Ear(), Worker()
+    listening = Notices(desk.database.url("listener"), name="test-notices", ear=ear, worker=lambda: worker.id)
+    running = asyncio.create_task(listening.run())
+    try:
+        assert await ear.next() == "reconnected"
+        yield listening, ear, worker
+    finally:
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(running, 5)
+
+
+async def test_rings_and_words_reach_the_ear_but_not_the_echo(desk: Desk) -> None:
+    async with notices(desk) as (_, ear, _worker):
+        desk.query("select pg_notify('precis_bell', '')")
+        desk.query("select pg_notify('precis_control', 'models')")
+        desk.query("select pg_notify('precis_control', 'echo:not ours')")
+        desk.query("select pg_notify('precis_bell', '')")
+        assert [await ear.next() for _ in range(3)] == ["rung", "models", "rung"]
+
+
+async def test_its_session_shows_that_the_worker_lives_whatever_its_number(desk: Desk) -> None:
+    async with notices(desk) as (listening, _ear, worker):
+        await desk.until(LOCKED, ALIVE_LOCK, 7)
+        worker.id = 8
+        listening.show_life()
+        await desk.until(LOCKED, ALIVE_LOCK, 8)
+
+
+async def test_after_a_cut_it_listens_again_shows_life_and_lets_everything_be_looked_at(desk: Desk) -> None:
+    async with notices(desk) as (_, ear, _worker):
+        await desk.until(LOCKED, ALIVE_LOCK, 7)
+        await desk.until(CUT)
+        assert await ear.next() == "reconnected"
+        desk.query("select pg_notify('precis_bell', '')")
+        assert await ear.next() == "rung"
+        await desk.until(LOCKED, ALIVE_LOCK, 7)
+
+
+async def shown(listening: Notices) -> None:
+    async with asyncio.timeout(15):
+        while not listening.shows_life:
+            await asyncio.sleep(0.005)
+
+
+async def test_it_knows_that_its_life_is_not_shown_while_somebody_else_has_the_lock(desk: Desk) -> None:
+    async with notices(desk) as (listening, ear, _worker):
+        await shown(listening)
+        somebody = await desk.connect()
+        waiting = asyncio.ensure_future(somebody.execute(f"select pg_advisory_lock({ALIVE_LOCK}, 7)"))
+        await desk.until(WAITED_FOR, ALIVE_LOCK, 7)
+        await desk.until(CUT)
+        await waiting
+        assert await ear.next() == "reconnected"
+        assert not listening.shows_life
+        await somebody.close()
+        await shown(listening)
