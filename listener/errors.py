@@ -5,7 +5,7 @@ ListenerError
 └── TaskError              an attempt ended without a result: code, message
     ├── TransientError     may pass: tried again, and counted as an attempt
     │   └── UnreachableError   the model server takes no calls at its address
-    ├── NoSeatError        there is no slot for it here after all: handed back, not counted
+    ├── NoSlotError        there is no slot for it here after all: handed back, not counted
     ├── CapacityError      the model server is busy: tried again, not counted
     └── PermanentError     will not pass: the request has failed
 """
@@ -40,11 +40,11 @@ class CapacityError(TaskError):
         self.retry_after_seconds = retry_after_seconds
 
 
-class NoSeatError(TaskError):
+class NoSlotError(TaskError):
     """No call was made: the slot that the attempt waited for will not be vacated soon."""
 
     def __init__(self) -> None:
-        super().__init__("no_seat", "The model is taken; it is tried again by itself.")
+        super().__init__("no_slot", "The model is taken; it is tried again by itself.")
 
 
 class PermanentError(TaskError):

@@ -24,6 +24,7 @@ from listener.queue.jobs import Claimant, Claimed, Finished, Want
 from listener.queue.models import Served
 from listener.queue.rescue import Rescued
 from listener.queue.silence import Suspect
+from listener.queue.slots import lease_slots
 from listener.work import service
 from listener.work.settings import WorkSettings
 from tests.fix_postgres import Database, free_port
@@ -76,7 +77,7 @@ class Hand:
         models: Sequence[int] = (),
         hosts: Sequence[int] = (),
         leaving: bool = False,
-    ) -> workers.Pulse:
+    ) -> workers.Renewal:
         held = [(claim.job_id, claim.epoch) for claim in claims]
         return await workers.renew(
             self.connection, self.claimant, leaving=leaving, models=models, hosts=hosts, claims=held
@@ -168,7 +169,7 @@ class Desk:
                 row[0]
                 for row in self.query("select host_id from private.host_model where model_id = %s", model)
             ]
-            await workers.lease_slots(connection, claimant, model_id=model, hosts=hosts, most=slots)
+            await lease_slots(connection, claimant, model_id=model, hosts=hosts, most=slots)
         return Hand(connection, claimant, self.suspects)
 
     def expire(self, worker: Hand, *, lapsed: bool = True) -> None:

@@ -12,8 +12,7 @@ def check(case: Case) -> Check:
     twice = [
         sentence
         for place, sentence in enumerate(twice)
-        if source.said[tuple(terms(sentence))] < 2
-        and (place >= LOOKED_UP or source.text.count(sentence) < 2)
+        if source.said[tuple(terms(sentence))] < 2 and (place >= LOOKED_UP or source.text.count(sentence) < 2)
     ]
     loops = repetition.looping(written.text, source=source.text)
     score = 0.0 if loops else 1 - len(twice) / max(1, len(written.sentences))

@@ -20,7 +20,7 @@ from chassis.database import Pool, troubled
 from chassis.http import ApiError, application
 from listener.events import frames, query, tickets
 from listener.events.cors import allow_origins
-from listener.events.hub import Hub, NoSeatError
+from listener.events.hub import Hub, TooManyStreamsError
 from listener.events.incarnation import Head, Position, loss, parse
 from listener.events.keys import Keys
 from listener.events.query import Query
@@ -199,7 +199,7 @@ async def _put_off(request: web.Request, refused: ApiError) -> web.StreamRespons
 
 def _overload(error: Exception) -> ApiError | None:
     """The answer to what is over in a moment, None for everything else."""
-    if isinstance(error, NoSeatError):
+    if isinstance(error, TooManyStreamsError):
         status, code, message = OVERLOADS[error.scope]
         return ApiError(status, code, message, headers={"Retry-After": "5"})
     if troubled(error):

@@ -29,7 +29,7 @@ DIRTY = Gauge("precis_events_dirty_owners", "Audiences that wait to be read.")
 QUEUE_BYTES = Gauge("precis_events_queue_bytes", "Bytes waiting in the queues of all streams.")
 
 
-class NoSeatError(Exception):
+class TooManyStreamsError(Exception):
     """No room for another stream: of this account, in this process, or at all since it stops."""
 
     def __init__(self, scope: Literal["account", "process", "stopping"]) -> None:
@@ -90,18 +90,18 @@ class Hub:
         DIRTY.set_function(self._waiting.qsize)
 
     def check_room(self) -> None:
-        """Raises NoSeatError where no account would get a seat."""
+        """Raises TooManyStreamsError where no account would get a seat."""
         if self._ending:
-            raise NoSeatError("stopping")
+            raise TooManyStreamsError("stopping")
         if self._seats.total() >= self._streams_max:
-            raise NoSeatError("process")
+            raise TooManyStreamsError("process")
 
     @contextmanager
     def seat(self, owner: UUID) -> Iterator[None]:
-        """Room for one stream of the account. Raises NoSeatError."""
+        """Room for one stream of the account. Raises TooManyStreamsError."""
         self.check_room()
         if self._seats[owner] >= self._streams_per_account:
-            raise NoSeatError("account")
+            raise TooManyStreamsError("account")
         self._seats[owner] += 1
         try:
             yield

@@ -6,6 +6,7 @@ Knows of the servers' chats only how they went.
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +38,7 @@ UP = Gauge("precis_host_up", "1 while the model server answers.", ["host"])
 BREAKER = Gauge(
     "precis_breaker_state", "0: the model server is called; 1: by one call at a time; 2: not.", ["host"]
 )
+ANY_NUMBER = sys.maxsize
 LEVELS: Mapping[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 log = structlog.get_logger()
@@ -74,7 +76,7 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class HostOptions:
     """How models are to be used: what the settings say of it."""
 
     slots_per_model: int
@@ -90,7 +92,7 @@ class Hosts:
     def __init__(
         self,
         pool: "asyncpg.Pool[Any]",
-        wishes: Wishes,
+        wishes: HostOptions,
         *,
         claimant: Callable[[], Claimant],
         changed: Callable[[], None],
@@ -118,13 +120,11 @@ class Hosts:
         """The ids of the hosts where a model can be called now, or is just being tried."""
         return [host.id for host in self._usable() if model_id in host.served]
 
-    def trusted(self, model_id: int) -> list[int]:
-        """Those of them that take as many calls as there are slots."""
-        return [host.id for host in self._admitting(model_id) if host.breaker.state == "closed"]
-
-    def on_trial(self, model_id: int) -> list[int]:
-        """Those of them that take one call, of whatever model, to show whether they are well again."""
-        return [host.id for host in self._admitting(model_id) if host.breaker.state == "half_open"]
+    def calls_allowed(self, model_id: int) -> dict[int, int]:
+        """How many calls may begin on each of them, the best first: any number, or one alone, of whatever
+        model, on a host that has to show whether it is well again."""
+        admitting = sorted(self._admitting(model_id), key=lambda host: host.breaker.state != "closed")
+        return {host.id: ANY_NUMBER if host.breaker.state == "closed" else 1 for host in admitting}
 
     def model(self, host_id: int, model_id: int) -> Model:
         """The model on one of `serving`."""

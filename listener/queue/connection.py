@@ -31,7 +31,7 @@ GUARD = {
 AT_ONCE = {"40P01", "40001"}
 
 
-class Line:
+class KeptConnection:
     """Statements run one after the other. An error that tells of a lost connection closes it; the caller
     tries again."""
 

@@ -37,7 +37,8 @@ FLOOR_MARGIN = 8 * 1024
 #   reads it all.
 CLAIM_ROWS: LiteralString = """
 with me as materialized (
-  select w.id, w.incarnation from private.worker w
+  select w.id, w.incarnation, e.epoch_floor
+    from private.worker w join private.event_incarnation e on e.only_row
    where w.id = $1 and w.incarnation = $2 and not w.draining
      and not exists (select from private.queue q where q.paused_at is not null)
      and set_config('synchronous_commit', 'off', true) = 'off'
@@ -69,7 +70,7 @@ dealt as materialized (
     from private.deal_turns(array(select t.id from turn t)) d where (select yes from uneven))
 update private.job j
    set state = 'running',
-       epoch = greatest(j.epoch + 1, (select e.epoch_floor from private.event_incarnation e)),
+       epoch = greatest(j.epoch + 1, (select epoch_floor from me)),
        attempts = j.attempts + 1, rank = 2 * j.priority + 1, worker_id = $1, progress = 0,
        claimed_at = clock_timestamp(), updated_at = clock_timestamp(),
        started_at = coalesce(j.started_at, clock_timestamp()), error_code = null, error_message = null,
@@ -83,10 +84,9 @@ update private.job j
    and (select count(case when t.tag > coalesce(pg_sequence_last_value(t.clock), 0)
                           then setval(t.clock, t.tag) end)
              + case when bool_or(t.tag < t.clock_then) then private.chain_missed(
-                 array_agg(t.owner) filter (where t.tag < t.clock_then),
-                 array_agg(t.model_id) filter (where t.tag < t.clock_then),
-                 array_agg(t.tag) filter (where t.tag < t.clock_then),
-                 array(select d.id from dealt d)) else 0 end
+                 array_agg(t.owner), array_agg(t.model_id),
+                 array_agg(case when t.tag < t.clock_then then t.tag end), array(select d.id from dealt d))
+               else 0 end
           from turn t) >= 0
 returning j.id as job_id, j.epoch, j.worker_id, j.attempts, j.model_id, d.reached,
           date_part('epoch', j.claimed_at - d.ready_at) as waited_seconds,
@@ -271,7 +271,7 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PartialText:
     """The n-th piece of a job's text so far."""
 
     claim: Claim
@@ -308,7 +308,7 @@ async def claim(
         [want.floor for want in wants],
         deadline_seconds,
     )
-    return [Claimed._make(row) for row in rows]
+    return [Claimed(**row) for row in rows]
 
 
 async def finish(connection: Connection, finished: Sequence[Finished]) -> frozenset[int]:
@@ -342,7 +342,7 @@ async def release(connection: Connection, claims: Sequence[Claim]) -> int:
 
 
 async def write_partials(
-    connection: Connection, pieces: Sequence[Piece], progress: Sequence[Progress]
+    connection: Connection, pieces: Sequence[PartialText], progress: Sequence[Progress]
 ) -> None:
     """Append pieces of text and note progress, of jobs that are still ours."""
     await connection.fetchrow(

@@ -24,10 +24,10 @@ DEADLINE_EXCEEDED = (
 # whether it was silent for a whole lease, $8 class of the workers' locks, $9 what is told.
 # A suspect that has counted on since is none. No clock of the server is asked: it may jump, and after a
 # restart nobody could renew. A first crash is made up for at once; whoever crashes its worker again waits
-# longer each time. A worker is fenced first, which ends its hold on slots, and buried by a later run: only
+# longer each time. A worker is fenced first, which ends its hold on slots, and forgotten by a later run: only
 # that one's snapshot is sure to show a claim that was committed as this one began. Later means that its
-# snapshot shows the fence: `gone` may lock a row that was fenced since, and `buried` looks again. Its row is
-# also where the log of attempts finds its name. What a claim costs, by how it ends:
+# snapshot shows the fence: `gone` may lock a row that was fenced since, and `forgotten` looks again. Its row
+# is also where the log of attempts finds its name. What a claim costs, by how it ends:
 #   done, failed, backed off   an attempt, but for a model server that is only busy
 #   released                   none: a drain, no seat, a claim whose answer was lost, a server that was away
 #   stalled, overdue           an attempt: its worker was held up, or could not get rid of it
@@ -66,7 +66,7 @@ back as (
 fenced as (
   update private.worker w set lease_until = '-infinity', incarnation = w.incarnation + 1
     from gone g where w.id = g.id and not g.fenced returning w.id),
-buried as (
+forgotten as (
   delete from private.worker w using gone g
    where w.id = g.id and g.fenced
      and exists (select from private.worker seen where seen.id = g.id and seen.lease_until = '-infinity')
@@ -74,7 +74,7 @@ buried as (
   returning w.id)
 select (select count(*) from back where state = 'ready')::int as requeued,
        (select count(*) from back where state = 'failed')::int as failed,
-       array(select id from fenced) as fenced, array(select id from buried) as buried,
+       array(select id from fenced) as fenced, array(select id from forgotten) as forgotten,
        (select private.ring() from back where state = 'ready' and run_at is null limit 1),
        (select private.tell('precis_control', 'models') from fenced limit 1)
 """
@@ -155,7 +155,7 @@ class Rescued:
     requeued: int
     failed: int
     fenced: tuple[int, ...] = ()
-    buried: tuple[int, ...] = ()
+    forgotten: tuple[int, ...] = ()
 
 
 async def rescue(connection: Connection, suspects: Sequence[Suspect], *, max_attempts: int) -> Rescued:
@@ -163,7 +163,7 @@ async def rescue(connection: Connection, suspects: Sequence[Suspect], *, max_att
     rows = columns([tuple(suspect) for suspect in suspects], 4)
     row = await connection.fetchrow(RESCUE, SWEEP_LOCK, BATCH, max_attempts, *rows, ALIVE_LOCK, WORKER_LOST)
     assert row is not None
-    return Rescued(row["requeued"], row["failed"], tuple(row["fenced"]), tuple(row["buried"]))
+    return Rescued(row["requeued"], row["failed"], tuple(row["fenced"]), tuple(row["forgotten"]))
 
 
 async def requeue_overdue(connection: Connection, claims: Sequence[Claim], *, max_attempts: int) -> Rescued:

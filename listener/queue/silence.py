@@ -26,7 +26,7 @@ class Suspect(NamedTuple):
 
 
 @dataclass
-class Vigil:
+class SilenceWatch:
     """`see` what each renewal tells of the others; `distrust` it after trouble. Times are the loop's."""
 
     _seen: dict[int, tuple[Count, float]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The queue's statements on workers and the slots they lease. One statement each."""
+"""The queue's statements on workers and their leases. One statement each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ select (select count(*) from me) > 0 as alive, (select me.draining from me) as d
                                  where j.id = r.job_id and j.epoch = r.epoch and j.worker_id = $1)
             ) as lost,
        array(select array[j.id, j.epoch] from private.job j
-              where j.worker_id = $1 and j.state = 'running' and j.id <> all ($6)) as strays,
+              where j.worker_id = $1 and j.state = 'running' and j.id <> all ($6)) as unknown_claims,
        array(select array[w.id, w.incarnation, w.renewals, (w.lease_until = '-infinity')::int]
                from private.worker w where w.id <> $1) as others,
        pg_postmaster_start_time()::text as server,
@@ -73,39 +73,6 @@ gone as (
 select (select count(*) from gone), (select private.tell('precis_control', 'models') from freed limit 1)
 """
 
-# $1 worker, $2 incarnation, $3 model, $4 hosts, $5 how many. A slot whose worker is gone is free.
-# `free` may lock a slot that somebody has leased since this statement's snapshot: the recheck then sees the
-# slot as it is now, but no worker beside it (it does not look up anti-joined rows anew), and takes it for
-# free. So what has changed since the snapshot is left alone.
-LEASE_SLOTS: LiteralString = """
-with me as materialized (
-  select w.id from private.worker w
-   where w.id = $1 and w.incarnation = $2 and not w.draining
-     for key share),
-free as materialized (
-  select s.host_id, s.model_id, s.n, s.worker_id, s.incarnation from private.slot s
-   where exists (select from me) and s.model_id = $3 and s.host_id = any ($4)
-     and not exists (select from private.worker w where w.id = s.worker_id and w.incarnation = s.incarnation)
-   order by s.n, s.host_id limit $5 for no key update of s skip locked),
-unchanged as materialized (
-  select f.host_id, f.model_id, f.n from free f
-    join private.slot s on (s.host_id, s.model_id, s.n) = (f.host_id, f.model_id, f.n)
-   where s.worker_id is not distinct from f.worker_id and s.incarnation is not distinct from f.incarnation)
-update private.slot s set worker_id = $1, incarnation = $2 from unchanged u
- where (s.host_id, s.model_id, s.n) = (u.host_id, u.model_id, u.n) returning s.host_id, s.model_id, s.n
-"""
-
-# $1 worker, $2 incarnation, $3 hosts, $4 models, $5 numbers.
-GIVE_BACK_SLOTS: LiteralString = """
-with given as (
-  update private.slot s set worker_id = null, incarnation = null
-    from unnest($3::int[], $4::int[], $5::int[]) g(host_id, model_id, n)
-   where (s.host_id, s.model_id, s.n) = (g.host_id, g.model_id, g.n)
-     and s.worker_id = $1 and s.incarnation = $2
-  returning s.n)
-select count(private.tell('precis_control', 'models')) from (select from given limit 1) g
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -134,28 +101,19 @@ class Other(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
-    """What a renewal brought back. Not `alive`: somebody has buried us, all else is void. Not `begun`: nobody
-    can claim. Another `server` than before was started since."""
+class Renewal:
+    """What a renewal brought back. Not `alive`: somebody has taken us for dead, all else is void. Not
+    `begun`: nobody can claim. Another `server` than before was started since."""
 
     alive: bool
     draining: bool
     lost: frozenset[tuple[int, int]]
-    strays: frozenset[tuple[int, int]]
+    unknown_claims: frozenset[tuple[int, int]]
     others: tuple[Other, ...]
     server: str
     begun: bool
     due_seconds: float | None
     shares: tuple[Share, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SlotKey:
-    """One allowed parallel call."""
-
-    host_id: int
-    model_id: int
-    n: int
 
 
 async def register(connection: Connection, *, name: str, version: str) -> Claimant:
@@ -179,7 +137,7 @@ async def renew(
     models: Sequence[int],
     hosts: Sequence[int],
     claims: Sequence[tuple[int, int]],
-) -> Pulse:
+) -> Renewal:
     """Extend the lease, and hear what has happened to our (job, epoch)s, our slots and other workers."""
     row = await connection.fetchrow(
         RENEW,
@@ -193,11 +151,11 @@ async def renew(
         list(hosts),
     )
     assert row is not None
-    return Pulse(
+    return Renewal(
         alive=row["alive"],
         draining=bool(row["draining"]),
         lost=frozenset((job, epoch) for job, epoch in row["lost"]),
-        strays=frozenset((job, epoch) for job, epoch in row["strays"]),
+        unknown_claims=frozenset((job, epoch) for job, epoch in row["unknown_claims"]),
         others=tuple(
             Other(worker, incarnation, renewals, bool(fenced))
             for worker, incarnation, renewals, fenced in row["others"]
@@ -213,25 +171,3 @@ async def unregister(connection: Connection, claimant: Claimant) -> None:
     """Give everything back and leave."""
     await connection.execute(FENCE, claimant.worker_id)
     await connection.execute(UNREGISTER, claimant.worker_id)
-
-
-async def lease_slots(
-    connection: Connection, claimant: Claimant, *, model_id: int, hosts: Sequence[int], most: int
-) -> list[SlotKey]:
-    """Take up to `most` free slots of a model on the given hosts."""
-    rows = await connection.fetch(
-        LEASE_SLOTS, claimant.worker_id, claimant.incarnation, model_id, list(hosts), most
-    )
-    return [SlotKey(**row) for row in rows]
-
-
-async def give_back_slots(connection: Connection, claimant: Claimant, slots: Sequence[SlotKey]) -> None:
-    """Let others have them, and tell them to look."""
-    await connection.execute(
-        GIVE_BACK_SLOTS,
-        claimant.worker_id,
-        claimant.incarnation,
-        [slot.host_id for slot in slots],
-        [slot.model_id for slot in slots],
-        [slot.n for slot in slots],
-    )

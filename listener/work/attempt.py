@@ -14,7 +14,7 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from listener.errors import NoSeatError, TaskError, UnreachableError
+from listener.errors import NoSlotError, TaskError, UnreachableError
 from listener.model.breaker import ANSWERED, UNKNOWN, judge
 from listener.model.rulings import rule
 from listener.offload.errors import BrokenOffError, TooCostlyError
@@ -26,9 +26,9 @@ from listener.tasks.shorten import shorten
 from listener.tasks.summarize import summarize
 from listener.work import outcomes
 from listener.work.outcomes import Again, Done, Failed, HandedBack, Outcome
-from listener.work.previews import Partials
-from listener.work.results import Finisher
-from listener.work.seats import Seat
+from listener.work.previews import Previews
+from listener.work.results import ResultWriter
+from listener.work.slots import Permit
 
 # lost: somebody else owns the job now, or it was cancelled. fenced, drained: we give it back. stalled: as
 # well, but it may be what held this process up, so that counts.
@@ -49,12 +49,12 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class AttemptContext:
     """What all attempts of a worker share."""
 
     pool: "asyncpg.Pool[Any]"
-    finisher: Finisher
-    partials: Partials
+    finisher: ResultWriter
+    partials: Previews
     texts: Pool
     deadline_seconds: float
     max_attempts: int
@@ -67,8 +67,8 @@ class Attempt:
     """`run` it as a task; `stop` it from outside."""
 
     claimed: Claimed
-    seat: Seat
-    around: Surroundings
+    permit: Permit
+    context: AttemptContext
     _task: "asyncio.Task[None] | None" = None
     _stopped: Stop | None = None
     _writing: bool = False
@@ -76,7 +76,7 @@ class Attempt:
     _started: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self._texts = self.around.texts.owner(self.claimed.owner)
+        self._texts = self.context.texts.owner(self.claimed.owner)
 
     @property
     def text_seconds(self) -> float:
@@ -101,16 +101,16 @@ class Attempt:
         self._task = asyncio.current_task()
         outcome = await self._outcome()
         self._writing = True
-        await self.around.partials.close(self.claimed.claim)
+        await self.context.partials.close(self.claimed.claim)
         accepted = outcome is not None and await self._write(outcome)
         if accepted and isinstance(outcome, Again):
-            self.around.expect(outcome.seconds)
+            self.context.expect(outcome.seconds)
         self._report(outcome if accepted else None)
 
     async def _write(self, outcome: Outcome) -> bool:
         if isinstance(outcome, Done):
             result = outcome.result
-            accepted = await self.around.finisher.finish(
+            accepted = await self.context.finisher.finish(
                 self.claimed.claim,
                 body=result.body,
                 checks=result.checks,
@@ -118,7 +118,7 @@ class Attempt:
             )
             if accepted is not None:
                 return accepted
-        return await outcomes.write(self.around.pool, self.claimed, outcome)
+        return await outcomes.write(self.context.pool, self.claimed, outcome)
 
     async def _outcome(self) -> Outcome | None:
         """None if nothing is ours to write."""
@@ -128,7 +128,7 @@ class Attempt:
                 result = await self._work()
                 finding = ANSWERED if result.engine.get("calls") else UNKNOWN
                 return Done(result)
-        except NoSeatError:
+        except NoSlotError:
             return HandedBack()
         except TaskError as error:
             finding = judge(error)
@@ -141,17 +141,17 @@ class Attempt:
             log.exception("request.internal_error", request=str(self.claimed.request_id))
             return self._decide(rule("internal"))
         finally:
-            self.seat.leave(finding)
+            self.permit.leave(finding)
         if self._stopped == "stalled":
             return self._decide(rule("worker_stalled"))
         return None if self._stopped == "lost" else HandedBack()
 
     async def _work(self) -> Result:
-        emit = self.around.partials.open(self.claimed.claim)
+        emit = self.context.partials.open(self.claimed.claim)
         try:
-            async with asyncio.timeout(self.around.deadline_seconds):
+            async with asyncio.timeout(self.context.deadline_seconds):
                 request = request_of(self.claimed, await load(self.claimed, self._texts))
-                return await run_task(request, model=self.seat, emit=emit, offload=self._texts)
+                return await run_task(request, model=self.permit, emit=emit, offload=self._texts)
         except TimeoutError as error:
             raise rule("deadline_exceeded") from error
         except TooCostlyError as error:
@@ -161,14 +161,14 @@ class Attempt:
 
     def _decide(self, error: TaskError) -> Outcome:
         if isinstance(error, UnreachableError) or error.code == "model_not_found":
-            self.seat.suspect()
+            self.permit.suspect()
         return outcomes.decide(
             error,
             attempts=self.claimed.attempts,
-            max_attempts=self.around.max_attempts,
-            refusals=self.seat.model.refusals,
+            max_attempts=self.context.max_attempts,
+            refusals=self.permit.model.refusals,
             tried_seconds=self.claimed.tried_seconds + self.seconds,
-            budget_seconds=self.around.budget_seconds,
+            budget_seconds=self.context.budget_seconds,
         )
 
     def outstays(self, seconds: float) -> bool:
@@ -191,7 +191,7 @@ class Attempt:
             epoch=self.claimed.epoch,
             attempt=self.claimed.attempts,
             task=self.claimed.task,
-            model=self.seat.name,
+            model=self.permit.name,
             waited=round(self.claimed.waited_seconds, 4),
             seconds=round(seconds, 4),
             **facts,

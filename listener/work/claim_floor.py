@@ -14,7 +14,7 @@ SETTLED_SECONDS = 0.5
 UNFLOORED_SECONDS = 1.0
 
 
-class Floors:
+class ClaimFloors:
     """Positions of the models' clocks as they were seen, with the local time."""
 
     def __init__(self) -> None:

@@ -14,10 +14,10 @@ from prometheus_client import Counter, Histogram
 
 from chassis.database import backoff, passing, told
 from listener.queue import workers
-from listener.queue.connection import Line
+from listener.queue.connection import KeptConnection
 from listener.queue.jobs import Claimant
-from listener.queue.silence import Vigil
-from listener.queue.workers import Pulse
+from listener.queue.silence import SilenceWatch
+from listener.queue.workers import Renewal
 
 RENEW_SECONDS = 2.0
 RENEW_ANSWER_SECONDS = 3.0
@@ -54,21 +54,21 @@ class Holder(Protocol):
     def hosts(self) -> Sequence[int]:
         """The hosts that can."""
 
-    def hear(self, pulse: Pulse, at: float) -> None:
+    def hear(self, pulse: Renewal, at: float) -> None:
         """A renewal has succeeded, asked for at that local time."""
 
     def abandon(self, *, stalled: bool) -> None:
         """The lease is about to end: close all model calls and give the jobs back. `stalled`: this process
         was held up, which one of them may have done; else the database was away."""
 
-    def buried(self) -> None:
+    def lease_lost(self) -> None:
         """Somebody has taken over all jobs and slots. What runs here is void."""
 
 
 class Lease:
     """`register`, then `run` for ever."""
 
-    def __init__(self, line: Line, *, name: str, version: str, holder: Holder) -> None:
+    def __init__(self, line: KeptConnection, *, name: str, version: str, holder: Holder) -> None:
         self._line = line
         self._name = name
         self._version = version
@@ -79,9 +79,9 @@ class Lease:
         self._held_up_seconds = 0.0
         self._claimant: Claimant | None = None
         self._registered: list[Callable[[], None]] = []
-        self._heard: list[Callable[[Pulse], None]] = []
+        self._heard: list[Callable[[Renewal], None]] = []
         self._is_seen: Callable[[], bool] = lambda: True
-        self.vigil = Vigil()
+        self.vigil = SilenceWatch()
         self.leaving = False
         self.draining = False
 
@@ -106,7 +106,7 @@ class Lease:
         """Call it whenever the worker has a new id."""
         self._registered.append(callback)
 
-    def on_pulse(self, callback: Callable[[Pulse], None]) -> None:
+    def on_pulse(self, callback: Callable[[Renewal], None]) -> None:
         """Call it with what each renewal brings back."""
         self._heard.append(callback)
 
@@ -192,7 +192,7 @@ class Lease:
         if not pulse.alive:
             log.error("lease.lost", worker=self.claimant.worker_id, held=len(self._holder.held()))
             LOST.inc()
-            self._holder.buried()
+            self._holder.lease_lost()
             await self.register()
             self.nudge()
             return
@@ -207,7 +207,7 @@ class Lease:
         for callback in self._heard:
             callback(pulse)
 
-    def _watch(self, pulse: Pulse, at: float) -> None:
+    def _watch(self, pulse: Renewal, at: float) -> None:
         if at - self._renewed_at > RENEW_SECONDS + CUT_OFF_SECONDS:
             self.vigil.distrust()
         counts = [(other.worker_id, (other.incarnation, other.renewals)) for other in pulse.others]

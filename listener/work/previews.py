@@ -13,8 +13,8 @@ from prometheus_client import Counter
 
 from chassis.database import passing, refused, told
 from listener.queue import jobs
-from listener.queue.connection import Line
-from listener.queue.jobs import Claim, Piece, Progress
+from listener.queue.connection import KeptConnection
+from listener.queue.jobs import Claim, PartialText, Progress
 
 LINGER_SECONDS = 0.03  # before the first piece: an answer that is whole by then needs no preview
 TICK_SECONDS = 0.15
@@ -32,17 +32,17 @@ class Preview:
 
     claim: Claim
     texts: list[str] = field(default_factory=list)
-    unsent: list[Piece] = field(default_factory=list)
+    unsent: list[PartialText] = field(default_factory=list)
     n: int = 0
     share: float = 0.0
     shared: float = 0.0
     shared_at: float = float("-inf")
 
-    def gather(self) -> list[Piece]:
+    def gather(self) -> list[PartialText]:
         """All text that waits, as pieces. One that failed keeps its number: if it was written after all, the
         same number says so."""
         if self.texts:
-            self.unsent.append(Piece(self.claim, self.n, "".join(self.texts)))
+            self.unsent.append(PartialText(self.claim, self.n, "".join(self.texts)))
             self.texts.clear()
             self.n += 1
         return self.unsent
@@ -52,11 +52,11 @@ class Preview:
         return self.share > self.shared and now - self.shared_at >= PROGRESS_SECONDS
 
 
-class Partials:
+class Previews:
     """Jobs `open` a preview, add to it, and `close` it; `run` writes what has come together. The line should
     give up soon on a lock that somebody holds: whoever closes waits for what is being written."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: KeptConnection) -> None:
         self._line = line
         self._previews: dict[Claim, Preview] = {}
         self._something = asyncio.Event()

@@ -11,7 +11,7 @@ from typing import Any
 
 from chassis.database import passing
 from listener.queue import jobs
-from listener.queue.connection import Line
+from listener.queue.connection import KeptConnection
 from listener.queue.jobs import Claim, Finished
 
 
@@ -24,11 +24,11 @@ class _Batch:
     accepted: frozenset[int] | None = None
 
 
-class Finisher:
+class ResultWriter:
     """`finish` each job when its result is there. The line should give up soon on a lock that somebody holds:
     an owner's long transaction is no reason for another's result to wait."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: KeptConnection) -> None:
         self._line = line
         self._turn = asyncio.Lock()  # first come, first served
         self._gathering = _Batch()

@@ -18,19 +18,19 @@ from chassis.admin import admin
 from chassis.database import passing, patiently, pool, told
 from chassis.service import Lifecycle
 from listener.model.chat import Patience
-from listener.model.hosts import Hosts, Wishes
+from listener.model.hosts import HostOptions, Hosts
 from listener.offload.pool import Pool
 from listener.offload.process import Budget
-from listener.queue.connection import GUARD, Line
-from listener.queue.depth import Census
-from listener.queue.expiry import Retention
+from listener.queue.connection import GUARD, KeptConnection
 from listener.text.language import warm_up
-from listener.work.attempt import Surroundings
+from listener.work.attempt import AttemptContext
 from listener.work.doorbell import Doorbell
+from listener.work.gauges import QueueGauges
 from listener.work.lease import RENEW_ANSWER_SECONDS, Lease
 from listener.work.notices import Notices
-from listener.work.previews import Partials
-from listener.work.results import Finisher
+from listener.work.previews import Previews
+from listener.work.results import ResultWriter
+from listener.work.retention import Retention
 from listener.work.settings import WorkSettings
 from listener.work.sweeper import Sweeper
 from listener.work.worker import LOCK_TIMEOUT, Worker
@@ -57,7 +57,7 @@ async def main(lifecycle: Lifecycle, settings: WorkSettings) -> None:
                 sides.append(group.create_task(parts.hosts.watch(url), name=f"host {url}"))
             worker = group.create_task(parts.worker.run(), name="worker")
             await stack.enter_async_context(
-                admin(settings.admin_listen, checks=parts.checks, refresh=parts.census)
+                admin(settings.admin_listen, checks=parts.checks, refresh=parts.read_gauges)
             )
             lifecycle.ready(f"worker {parts.lease.claimant.worker_id}")
             await lifecycle.stopping.wait()
@@ -86,17 +86,17 @@ class Parts:
     hosts: Hosts
     sides: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
     checks: Mapping[str, Callable[[], Awaitable[bool]]]
-    census: Callable[[], Awaitable[None]]
+    read_gauges: Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
+class Connections:
     """Connections for one purpose each."""
 
-    claims: Line
-    renewals: Line
-    results: Line
-    previews: Line
+    claims: KeptConnection
+    renewals: KeptConnection
+    results: KeptConnection
+    previews: KeptConnection
 
 
 async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
@@ -104,28 +104,37 @@ async def _open(stack: AsyncExitStack, settings: WorkSettings) -> Parts:
     statements = await stack.enter_async_context(
         pool(url, name=NAME, size=POOL_SIZE, waits=True, server_settings=GUARD)
     )
-    lines = Lines(
-        Line(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT),
-        Line(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS),
-        Line(url, name=f"{NAME}-results", command_seconds=FINISH_SECONDS, lock_timeout=FINISH_LOCK_TIMEOUT),
-        Line(url, name=f"{NAME}-previews", command_seconds=PREVIEW_SECONDS, lock_timeout=FINISH_LOCK_TIMEOUT),
+    connections = Connections(
+        KeptConnection(url, name=f"{NAME}-claims", command_seconds=CLAIM_SECONDS, lock_timeout=LOCK_TIMEOUT),
+        KeptConnection(url, name=f"{NAME}-lease", command_seconds=RENEW_ANSWER_SECONDS),
+        KeptConnection(
+            url, name=f"{NAME}-results", command_seconds=FINISH_SECONDS, lock_timeout=FINISH_LOCK_TIMEOUT
+        ),
+        KeptConnection(
+            url, name=f"{NAME}-previews", command_seconds=PREVIEW_SECONDS, lock_timeout=FINISH_LOCK_TIMEOUT
+        ),
     )
-    for line in (lines.claims, lines.renewals, lines.results, lines.previews):
-        await stack.enter_async_context(line)
+    for each in (connections.claims, connections.renewals, connections.results, connections.previews):
+        await stack.enter_async_context(each)
     budget = Budget(settings.text_cpu_seconds, settings.text_memory_mb)
     texts = await stack.enter_async_context(Pool(budget, processes=settings.text_processes))
-    return _wire(settings, statements, lines, texts)
+    return _wire(settings, statements, connections, texts)
 
 
-def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines, texts: Pool) -> Parts:
+def _wire(
+    settings: WorkSettings, statements: "asyncpg.Pool[Any]", connections: Connections, texts: Pool
+) -> Parts:
     url = settings.database_url
-    partials = Partials(lines.previews)
+    partials = Previews(connections.previews)
     hosts = Hosts(
-        statements, _wishes(settings), claimant=lambda: lease.claimant, changed=lambda: worker.reconnected()
-    )
-    around = Surroundings(
         statements,
-        Finisher(lines.results),
+        _host_options(settings),
+        claimant=lambda: lease.claimant,
+        changed=lambda: worker.reconnected(),
+    )
+    context = AttemptContext(
+        statements,
+        ResultWriter(connections.results),
         partials,
         texts,
         settings.deadline_seconds,
@@ -133,9 +142,9 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines,
         settings.budget_seconds,
         expect=lambda seconds: sweeper.expect(seconds),
     )
-    worker = Worker(lines.claims, hosts=hosts, around=around)
+    worker = Worker(connections.claims, hosts=hosts, context=context)
     name = f"{socket.gethostname()}:{os.getpid()}"
-    lease = Lease(lines.renewals, name=name, version=version("precis"), holder=worker)
+    lease = Lease(connections.renewals, name=name, version=version("precis"), holder=worker)
     doorbell = Doorbell(url, name=f"{NAME}-bell", changed=worker.look)
     notices = Notices(url, name=f"{NAME}-notices", ear=worker, worker=lambda: lease.claimant.worker_id)
     sweeper = Sweeper(
@@ -161,7 +170,7 @@ def _wire(settings: WorkSettings, statements: "asyncpg.Pool[Any]", lines: Lines,
     }
     if settings.keep_days > 0:
         sides["retention"] = Retention(statements, keep_days=settings.keep_days).run
-    return Parts(worker, lease, hosts, sides, _checks(statements, lease, hosts), Census(statements).read)
+    return Parts(worker, lease, hosts, sides, _checks(statements, lease, hosts), QueueGauges(statements).read)
 
 
 def _checks(
@@ -179,9 +188,9 @@ def _checks(
     return {"database": database, "lease": renewed, "host": host}
 
 
-def _wishes(settings: WorkSettings) -> Wishes:
+def _host_options(settings: WorkSettings) -> HostOptions:
     keep_alive = settings.keep_alive
-    return Wishes(
+    return HostOptions(
         slots_per_model=settings.slots_per_model,
         default_model=settings.default_model,
         context_tokens=settings.context_tokens,

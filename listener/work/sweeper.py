@@ -19,7 +19,7 @@ from chassis.database import backoff, passing, told
 from listener.queue import rescue
 from listener.queue.jobs import Claim
 from listener.queue.rescue import Rescued
-from listener.queue.workers import Pulse
+from listener.queue.workers import Renewal
 from listener.work.lease import Lease
 
 PRUNE_SECONDS = 60.0
@@ -56,7 +56,7 @@ class Sweeper:
         self._rescue_at = float("inf")
         self._wake = asyncio.Event()
 
-    def hear(self, pulse: Pulse) -> None:
+    def hear(self, pulse: Renewal) -> None:
         """What a renewal saw of other workers and of time."""
         fenced = any(other.fenced for other in pulse.others)
         self._rescue_at = self._now() if fenced else self._lease.vigil.due_at()

@@ -1,4 +1,4 @@
-"""The worker: leases slots, claims as many jobs as it has free ones, runs each as a task, else sleeps.
+"""The claim loop: claims as many jobs as slots are free, runs each as a task, else sleeps.
 
 The order of claims is the database's, what a job does is its task's. Knows when to look; nothing is kept here
 that a crash may not lose.
@@ -16,15 +16,17 @@ from chassis.database import backoff, passing, told
 from listener.model.breaker import UNKNOWN, Caller
 from listener.model.hosts import Hosts
 from listener.model.rulings import rule
-from listener.queue import jobs, workers
-from listener.queue.connection import Line
+from listener.queue import jobs
+from listener.queue.connection import KeptConnection
 from listener.queue.jobs import Claim, Claimed, Want
-from listener.queue.workers import Pulse, Share
-from listener.work.attempt import Attempt, Stop, Surroundings
-from listener.work.claim_floor import Floors
+from listener.queue.workers import Renewal
+from listener.work.attempt import Attempt, AttemptContext
+from listener.work.claim_floor import ClaimFloors
 from listener.work.doorbell import Doorbell
 from listener.work.lease import Lease
-from listener.work.seats import Seats
+from listener.work.running import Running
+from listener.work.slot_leases import SlotLeases
+from listener.work.slots import Slots
 
 POLL_SECONDS = 5.0  # a net under the doorbell
 # Until the doorbell's lock is held: who was making a job ready when we asked for it does not ring.
@@ -32,9 +34,7 @@ LADDER_SECONDS = (0.01, 0.02, 0.05, 0.1)
 LOCKED_SECONDS = 0.02  # after passing by owners whose lock was held
 LOCK_TIMEOUT = "50ms"
 MARGIN_SECONDS = 30.0  # what has not come to an end so long after its deadline is taken from its task
-HAND_BACK_SECONDS = 5.0
 SET_ASIDE_SECONDS = 0.5  # so long do others have the first try at a server on trial
-TEXT_SECONDS = 1.0  # at a stop: what is done to a text is soon done again, and no model call is lost with it
 JOBS_PER_SLOT = 2  # one that calls the model, and one that waits to, or whose outcome is being written
 
 CLAIMS = Counter("precis_claims_total", "Claims, by whether they found jobs.", ["found"])
@@ -51,19 +51,17 @@ log = structlog.get_logger()
 class Worker:
     """`run` until `drain`ed. Hears from the lease (Holder), and from the notices (Ear)."""
 
-    def __init__(self, line: Line, *, hosts: Hosts, around: Surroundings) -> None:
-        self._line = line
+    def __init__(self, connection: KeptConnection, *, hosts: Hosts, context: AttemptContext) -> None:
+        self._connection = connection
         self._hosts = hosts
-        self._around = around
-        self._seats = Seats(hosts, may_begin=lambda: self._lease.may_claim, vacated=self.look)
-        self._slots = self._seats.slots
-        self._floors = Floors()
-        self._running: dict[int, Attempt] = {}
+        self._context = context
+        self._slots = Slots(hosts, may_begin=self._may_claim, vacated=self.look)
+        self._leases = SlotLeases(connection, hosts, self._slots, may_claim=self._may_claim)
+        self._running = Running()
+        self._floors = ClaimFloors()
         self._wake = asyncio.Event()
-        self._calm = asyncio.Event()
-        self._shares: tuple[Share, ...] = ()
-        self._strays: frozenset[tuple[int, int]] = frozenset()
-        self._suspects: frozenset[tuple[int, int]] = frozenset()
+        self._unknown_claims: frozenset[tuple[int, int]] = frozenset()
+        self._seen_once: frozenset[tuple[int, int]] = frozenset()
         self._ladder: Iterator[float] = iter(())
         self._delays = backoff(base=0.1, cap=2.0)
         self._closing = False
@@ -74,11 +72,14 @@ class Worker:
         self._doorbell = doorbell
         self._moved = moved
 
+    def _may_claim(self) -> bool:
+        return self._lease.may_claim
+
     # As the lease's holder
 
     def held(self) -> Sequence[tuple[int, int]]:
         """The (job, epoch)s that run here."""
-        return [(attempt.claimed.job_id, attempt.claimed.epoch) for attempt in self._running.values()]
+        return self._running.held()
 
     def models(self) -> Sequence[int]:
         """The models that can be reached from here."""
@@ -88,30 +89,26 @@ class Worker:
         """The hosts that can."""
         return self._hosts.reachable()
 
-    def hear(self, pulse: Pulse, at: float) -> None:
+    def hear(self, renewal: Renewal, at: float) -> None:
         """Drop what is not ours any more; note what is to be settled with the database."""
-        for job_id, epoch in pulse.lost:
-            attempt = self._running.get(job_id)
-            if attempt is not None and attempt.claimed.epoch == epoch:
-                attempt.stop("lost")
+        for job_id, epoch in renewal.lost:
+            self._running.stop(job_id, epoch, "lost")
         # Ours, and unknown: its claim's answer was lost. Or it is only just arriving, hence twice.
-        self._strays, self._suspects = pulse.strays & self._suspects, pulse.strays
-        for share in pulse.shares:
+        unknown = renewal.unknown_claims
+        self._unknown_claims, self._seen_once = unknown & self._seen_once, unknown
+        for share in renewal.shares:
             self._floors.see(share.model_id, share.clock, at=at)
-        self._shares = pulse.shares
-        self._seats.see(pulse.shares)
-        if self._strays or any(self._missing(share) or self._surplus(share) for share in pulse.shares):
+        if self._leases.see(renewal.shares) or self._unknown_claims:
             self._wake.set()
 
     def abandon(self, *, stalled: bool) -> None:
         """The lease is about to end."""
-        self._stop_all("stalled" if stalled else "fenced")
+        self._running.stop_all("stalled" if stalled else "fenced")
 
-    def buried(self) -> None:
+    def lease_lost(self) -> None:
         """Others have our jobs and our slots."""
-        self._stop_all("lost")
-        self._slots.clear()
-        self._shares = ()
+        self._running.stop_all("lost")
+        self._leases.lost()
 
     # As the notices' ear
 
@@ -121,7 +118,7 @@ class Worker:
 
     def told(self, payload: str) -> None:
         """Something was said about a request, or about models and slots."""
-        if payload == "models" or any(str(a.claimed.request_id) == payload for a in self._running.values()):
+        if payload == "models" or self._running.has_request(payload):
             self._lease.nudge()
 
     def reconnected(self) -> None:
@@ -133,8 +130,7 @@ class Worker:
 
     def overdue(self) -> Sequence[Claim]:
         """What runs here far beyond its deadline: its task does not end."""
-        longest = self._around.deadline_seconds + MARGIN_SECONDS
-        return [attempt.claimed.claim for attempt in self._running.values() if attempt.outstays(longest)]
+        return self._running.outstaying(self._deadline_seconds)
 
     # From hosts and doorbell
 
@@ -158,40 +154,15 @@ class Worker:
         self._lease.nudge()
         self._wake.set()
         log.info("worker.draining", running=len(self._running))
-        if not await self._ends_within(grace_seconds):
-            self._stop_all("drained")
-            if not await self._becomes_calm(HAND_BACK_SECONDS):
-                log.error("worker.not_handed_back", jobs=self.held())
-                for attempt in self._running.values():
-                    attempt.give_up()
+        await self._running.drain(grace_seconds)
         self._closing = True
         self._wake.set()
-
-    async def _ends_within(self, grace_seconds: float) -> bool:
-        """Whether all that runs has; work on a text gets no more than its second."""
-        now = asyncio.get_running_loop().time
-        until = now() + grace_seconds
-        while not await self._becomes_calm(min(TEXT_SECONDS, until - now())):
-            if now() >= until:
-                return False
-            for attempt in list(self._running.values()):
-                if attempt.text_seconds >= TEXT_SECONDS / 2:
-                    attempt.stop("drained")
-        return True
-
-    async def _becomes_calm(self, within: float) -> bool:
-        self._calm.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
-                while self._running:
-                    await self._calm.wait()
-                    self._calm.clear()
-        return not self._running
 
     async def _look(self, group: asyncio.TaskGroup) -> float:
         """One look at the queue; how long to sleep if nothing happens."""
         try:
-            await self._settle()
+            await self._hand_back_unknown()
+            await self._leases.settle(self._lease.claimant)
             pause = await self._claim(group)
         except Exception as error:
             if not passing(error):
@@ -201,52 +172,14 @@ class Worker:
         self._delays = backoff(base=0.1, cap=2.0)
         return pause
 
-    async def _settle(self) -> None:
-        """Give back strays and slots that are too many, lease those that are missing."""
-        strays, self._strays = self._strays, frozenset()
-        shares, self._shares = self._shares, ()
-        claimant = self._lease.claimant
-        if strays := strays - set(self.held()):
-            log.warning("worker.strays", jobs=sorted(strays))
-            claims = [Claim(job_id, epoch, claimant.worker_id) for job_id, epoch in strays]
-            await self._line.run(lambda connection: jobs.release(connection, claims))
-        for share in shares:
-            await self._settle_share(claimant, share)
-        orphans = [
-            key
-            for model in self._slots.models()
-            for key in self._slots.idle(model)
-            if key.host_id not in self._hosts.serving(model)
-        ]
-        if orphans:
-            await self._give_back(claimant, orphans)
-        self._seats.settle()
-
-    async def _settle_share(self, claimant: jobs.Claimant, share: Share) -> None:
-        if surplus := self._surplus(share):
-            await self._give_back(claimant, self._slots.idle(share.model_id)[:surplus])
-        elif missing := self._missing(share):
-            hosts = self._hosts.serving(share.model_id)
-            leased = await self._line.run(
-                lambda connection: workers.lease_slots(
-                    connection, claimant, model_id=share.model_id, hosts=hosts, most=missing
-                )
-            )
-            self._slots.add(leased)
-
-    async def _give_back(self, claimant: jobs.Claimant, keys: list[workers.SlotKey]) -> None:
-        self._slots.remove(keys)  # first: nothing may begin on them
-        await self._line.run(lambda connection: workers.give_back_slots(connection, claimant, keys))
-
-    def _missing(self, share: Share) -> int:
-        if not self._lease.may_claim or not self._hosts.serving(share.model_id):
-            return 0
-        return max(0, min(share.fair - self._slots.held(share.model_id), share.unleased))
-
-    def _surplus(self, share: Share) -> int:
-        due = share.fair if self._lease.may_claim else 0
-        surplus = self._slots.held(share.model_id) - due
-        return max(0, min(surplus, len(self._slots.idle(share.model_id))))
+    async def _hand_back_unknown(self) -> None:
+        """What the database says we run, and we do not."""
+        found, self._unknown_claims = self._unknown_claims, frozenset()
+        if found := found - set(self.held()):
+            log.warning("worker.unknown_claims", jobs=sorted(found))
+            worker_id = self._lease.claimant.worker_id
+            claims = [Claim(job_id, epoch, worker_id) for job_id, epoch in found]
+            await self._connection.run(lambda connection: jobs.release(connection, claims))
 
     async def _claim(self, group: asyncio.TaskGroup) -> float:
         now = asyncio.get_running_loop().time()
@@ -278,16 +211,11 @@ class Worker:
         return self._lease.may_claim and any(self._free_of(model) for model in self._hosts.models())
 
     def _free_of(self, model: int) -> int:
-        # A host on trial takes one call in all, and each of its models asks for one: none must wait until
-        # another has a job. Should two be claimed, `_start` hands one back.
-        trials = sum(min(1, self._slots.free(model, [host])) for host in self._hosts.on_trial(model))
-        free = self._slots.free(model, self._hosts.trusted(model)) + trials
-        return max(0, min(free, self._room(model)))
+        return max(0, min(self._slots.free(model), self._room(model)))
 
     def _room(self, model: int) -> int:
         """How many jobs of the model may still be here: results that cannot be written must not pile up."""
-        here = sum(attempt.claimed.model_id == model for attempt in self._running.values())
-        return JOBS_PER_SLOT * self._slots.held(model) - here
+        return JOBS_PER_SLOT * self._slots.leased.held(model) - self._running.of_model(model)
 
     def _wants(self, now: float) -> list[Want]:
         """So many jobs as slots are free, and those that will soon be."""
@@ -299,7 +227,7 @@ class Worker:
         return [Want(model, count, floors[model]) for model, count in wanted.items()]
 
     def _wanted_of(self, model: int) -> int:
-        return max(0, min(self._free_of(model) + self._seats.ahead(model), self._room(model)))
+        return max(0, min(self._free_of(model) + self._slots.ahead(model), self._room(model)))
 
     async def _take(self, wants: Sequence[Want]) -> tuple[list[Claimed], bool]:
         """The jobs claimed, and whether all owners' jobs were looked at."""
@@ -319,10 +247,13 @@ class Worker:
         return claimed, complete
 
     async def _ask(self, wants: Sequence[Want], *, around: bool) -> list[Claimed]:
-        deadline = self._around.deadline_seconds + MARGIN_SECONDS
-        return await self._line.run(
+        return await self._connection.run(
             lambda connection: jobs.claim(
-                connection, self._lease.claimant, wants, deadline_seconds=deadline, around=around
+                connection,
+                self._lease.claimant,
+                wants,
+                deadline_seconds=self._deadline_seconds,
+                around=around,
             )
         )
 
@@ -330,21 +261,21 @@ class Worker:
         PICKUP.observe(job.waited_seconds)
         self._floors.see(job.model_id, job.reached, at=asyncio.get_running_loop().time())
         caller = Caller(job.owner, job.request_id)
-        if self._seats.prefers_another(job.model_id, caller):
+        if self._slots.prefers_another(job.model_id, caller):
             await self._set_aside(job)
             return
-        seat = self._seats.take(job.model_id, caller)
-        if seat is None:  # its host has gone, or its calls have become long, while we claimed
-            await self._line.run(lambda connection: jobs.release(connection, [job.claim]))
+        permit = self._slots.take(job.model_id, caller)
+        if permit is None:  # its host has gone, or its calls have become long, while we claimed
+            await self._connection.run(lambda connection: jobs.release(connection, [job.claim]))
             return
-        attempt = Attempt(job, seat, self._around)
-        self._running[job.job_id] = attempt
+        attempt = Attempt(job, permit, self._context)
+        self._running.add(attempt)
         group.create_task(self._run(attempt), name=f"job-{job.job_id}-{job.epoch}")
 
     async def _set_aside(self, job: Claimed) -> None:
         """Not handed back, which would put it before all others again: these are to have their turn."""
         resting = rule("model_resting")
-        await self._line.run(
+        await self._connection.run(
             lambda connection: jobs.back_off(
                 connection,
                 job.claim,
@@ -354,19 +285,16 @@ class Worker:
                 message=resting.message,
             )
         )
-        self._around.expect(SET_ASIDE_SECONDS)
+        self._context.expect(SET_ASIDE_SECONDS)
 
     async def _run(self, attempt: Attempt) -> None:
         try:
-            await attempt.run()
+            await self._running.run(attempt)
         finally:
-            if self._room(attempt.claimed.model_id) <= 0:
+            attempt.permit.leave(UNKNOWN)
+            if self._room(attempt.claimed.model_id) <= 1:  # there was none
                 self._wake.set()
-            if self._running.get(attempt.claimed.job_id) is attempt:
-                del self._running[attempt.claimed.job_id]
-            attempt.seat.leave(UNKNOWN)
-            self._calm.set()
 
-    def _stop_all(self, why: Stop) -> None:
-        for attempt in list(self._running.values()):
-            attempt.stop(why)
+    @property
+    def _deadline_seconds(self) -> float:
+        return self._context.deadline_seconds + MARGIN_SECONDS

@@ -279,9 +279,11 @@ declare
   moved bigint := 0;
   more bigint;
 begin
+  -- The cursors of all of them, in one order: the claim's own events lock the others' next, and two claims must not deadlock.
   for late in select o.owner, o.model_id, min(o.tag) as lowest from unnest(owners, models, tags) o(owner, model_id, tag)
-               group by o.owner, o.model_id order by o.owner loop  -- in one order: two claims cannot deadlock
+               group by o.owner, o.model_id order by o.owner, o.model_id loop
     next_turn := private.fair_tag(late.owner, late.model_id);
+    continue when late.lowest is null;
     select private.step_of(m, private.allowance_of(late.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
       into step, clock_now from private.model m where m.id = late.model_id;
     with missed as materialized (
@@ -297,7 +299,7 @@ begin
   return moved;
 end $$;
 comment on function private.chain_missed(uuid[], int[], bigint[], bigint[]) is
-  'Puts the rows of owners that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. Not those that the claim itself holds. How many were moved.';
+  'Puts the rows of owners that lie below the clock, from the least of their tags on (none of them where all are null), behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. Not those that the claim itself holds. How many were moved.';
 alter function private.chain_missed(uuid[], int[], bigint[], bigint[]) owner to precis_definer;
 grant execute on function private.chain_missed(uuid[], int[], bigint[], bigint[]) to listener;
 

@@ -12,7 +12,8 @@ from listener.queue import jobs, models, workers
 from listener.queue.connection import GUARD
 from listener.queue.jobs import Claim, Claimant, Claimed, Want
 from listener.queue.models import Served
-from listener.work.claim_floor import Floors
+from listener.queue.slots import lease_slots
+from listener.work.claim_floor import ClaimFloors
 from tests.fix_postgres import Cluster, Database
 
 MODEL = "bench"
@@ -57,7 +58,7 @@ class Hand:
         self._connection = connection
         self._claimant = claimant
         self._model_id = model_id
-        self._floors = Floors()
+        self._floors = ClaimFloors()
 
     async def claim(self, free: int, *, at: float) -> list[Claimed]:
         """`at` is now, by any clock that only goes forward."""
@@ -135,7 +136,7 @@ class Ground:
         await self._owner.execute(
             "update private.worker set lease_until = 'infinity' where id = $1", claimant.worker_id
         )
-        leased = await workers.lease_slots(
+        leased = await lease_slots(
             connection, claimant, model_id=self._model_id, hosts=[self._host_id], most=slots
         )
         assert len(leased) == slots

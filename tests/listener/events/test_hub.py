@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from listener.events import hub as module
-from listener.events.hub import Hub, NoSeatError
+from listener.events.hub import Hub, TooManyStreamsError
 from listener.events.incarnation import Position
 from listener.events.partials import Seen
 from listener.events.stream import Ending, Stream, Wish
@@ -73,7 +73,7 @@ async def test_a_stream_that_was_let_in_just_before_the_stop_ends_as_well() -> N
     late = stream()
     with hub.joined(owner, "claims", late):
         assert late.ending == Ending("shutdown", b"bye")
-    with pytest.raises(NoSeatError):
+    with pytest.raises(TooManyStreamsError):
         hub.check_room()
 
 

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from listener.model import breaker
 from listener.model.breaker import ANSWERED, Caller, Finding
 from listener.model.chat import Patience
-from listener.model.hosts import Hosts, Visit, Wishes
+from listener.model.hosts import ANY_NUMBER, HostOptions, Hosts, Visit
 from tests.fix_engine import ModelServer
 from tests.fix_work import Desk
 from tests.listener.model.small_server import SmallServer, serving
@@ -37,7 +37,7 @@ async def watching(desk: Desk, *urls: str, default: str = "") -> AsyncIterator[t
     changes = Changes()
     worker = await desk.worker()
     async with desk.statements() as pool:
-        wishes = Wishes(2, default, 4096, "5m", Patience(5, 5))
+        wishes = HostOptions(2, default, 4096, "5m", Patience(5, 5))
         hosts = Hosts(pool, wishes, claimant=lambda: worker.claimant, changed=changes.happened.set)
         tasks = [asyncio.create_task(hosts.watch(url)) for url in urls]
         try:
@@ -299,12 +299,12 @@ async def test_a_server_whose_calls_fail_is_not_used_and_then_by_one_call_at_a_t
         changes.happened.clear()
         await changes.next()  # its time is over
         assert level(server) == 1
-        assert (hosts.serving(model_id), hosts.trusted(model_id), hosts.on_trial(model_id)) == ([1], [], [1])
+        assert (hosts.serving(model_id), hosts.calls_allowed(model_id)) == ([1], {1: 1})
         trial = visit(hosts)
-        assert (hosts.serving(model_id), hosts.on_trial(model_id)) == ([1], [])
+        assert (hosts.serving(model_id), hosts.calls_allowed(model_id)) == ([1], {})
         assert hosts.visit(1, model_id, somebody()) is None
         trial.ended(ANSWERED)
-        assert (level(server), hosts.trusted(model_id)) == (0, [1])
+        assert (level(server), hosts.calls_allowed(model_id)) == (0, {1: ANY_NUMBER})
 
 
 @pytest.mark.services
@@ -323,4 +323,4 @@ async def test_a_server_that_was_away_is_tried_as_soon_as_it_answers(
         own_model_server.part.start()
         while not hosts.models():
             await changes.next()
-        assert hosts.on_trial(model_id) == [1]
+        assert hosts.calls_allowed(model_id) == {1: 1}

@@ -7,7 +7,7 @@ import pytest
 
 from listener.errors import PermanentError, TransientError
 from listener.model.chat import Answer, Model, Patience
-from listener.model.hosts import Hosts, Wishes
+from listener.model.hosts import HostOptions, Hosts
 from listener.model.server import Server
 from tests.fix_ollama import CONTEXT_TOKENS, MODEL, SENTENCE, Ollama
 from tests.fix_work import Desk
@@ -79,7 +79,7 @@ async def test_cancelling_frees_the_server_for_the_next_call(ollama: Ollama) -> 
 async def test_its_models_are_listed_with_their_context(ollama: Ollama, desk: Desk) -> None:
     listed = asyncio.Event()
     async with desk.statements() as pool:
-        wishes = Wishes(1, "", 4096, "5m", PATIENCE)
+        wishes = HostOptions(1, "", 4096, "5m", PATIENCE)
         worker = await desk.worker()
         hosts = Hosts(pool, wishes, claimant=lambda: worker.claimant, changed=listed.set)
         watching = asyncio.create_task(hosts.watch(ollama.url))

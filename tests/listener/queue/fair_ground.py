@@ -13,6 +13,7 @@ import asyncpg
 from listener.queue import jobs, rescue, workers
 from listener.queue.jobs import LOWEST_TAG, Claimant, Claimed, Finished, Want
 from listener.queue.silence import Suspect
+from listener.queue.slots import lease_slots
 from tests.listener.queue.queue_ground import HOSTS, SLOTS, Ground
 from tests.sql.acting import allow, sign_up
 
@@ -183,7 +184,7 @@ class Neighbours:
         )
         hosts = [key.host_id for key in ground.slots]
         leased = ground.run(
-            workers.lease_slots(ground.worker, claimant, model_id=self.model, hosts=hosts, most=ALL_SLOTS)
+            lease_slots(ground.worker, claimant, model_id=self.model, hosts=hosts, most=ALL_SLOTS)
         )
         assert len(leased) == ALL_SLOTS
         return claimant

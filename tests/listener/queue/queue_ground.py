@@ -18,7 +18,7 @@ from chassis.database import connect
 from listener.queue import models, rescue
 from listener.queue.connection import GUARD
 from listener.queue.models import Served
-from listener.queue.workers import SlotKey
+from listener.queue.slots import SlotKey
 from tests.fix_postgres import Database
 from tests.sql.acting import sign_up
 

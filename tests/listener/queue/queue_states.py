@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from listener.queue.jobs import Claimant
-from listener.queue.workers import SlotKey
+from listener.queue.slots import SlotKey
 
 Outcome = Literal["done", "failed", "cancelled", "retried", "released", "rescued"]
 Lease = Literal["fresh", "silent", "ended", "fenced"]
@@ -187,10 +187,10 @@ class States:
     # Sweeps: one batch each
 
     def rescue(self) -> tuple[int, int, tuple[int, ...], tuple[int, ...]]:
-        """Jobs queued again and failed, workers fenced and buried."""
+        """Jobs queued again and failed, workers fenced and forgotten."""
         gone = [row for row in self.workers.values() if self._is_gone(row)]
         lost = [job for row in gone for job in self._first(self.running(row.id))]
-        buried = [row.id for row in gone if row.lease == "fenced" and not self.running(row.id)]
+        forgotten = [row.id for row in gone if row.lease == "fenced" and not self.running(row.id)]
         fenced = [row for row in gone if row.lease != "fenced"]
         for job in lost:
             if self.workers[job.worker or 0].draining:
@@ -201,10 +201,10 @@ class States:
             self._take_back(job, "rescued", "worker_lost")
         for row in fenced:
             row.lease, row.incarnation = "fenced", row.incarnation + 1
-        for worker in buried:
+        for worker in forgotten:
             del self.workers[worker]
         failed = sum(job.state == "failed" for job in lost)
-        return len(lost) - failed, failed, tuple(row.id for row in fenced), tuple(buried)
+        return len(lost) - failed, failed, tuple(row.id for row in fenced), tuple(forgotten)
 
     def requeue_overdue(self, late: Iterable[Job]) -> tuple[int, int]:
         """Queued again, failed."""

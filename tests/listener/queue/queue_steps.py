@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from listener.queue import jobs, rescue, workers
-from listener.queue.jobs import FLOOR_MARGIN, LOWEST_TAG, Claim, Finished, Piece, Progress, Want
+from listener.queue.jobs import FLOOR_MARGIN, LOWEST_TAG, Claim, Finished, PartialText, Progress, Want
 from listener.queue.silence import Suspect
+from listener.queue.slots import give_back_slots, lease_slots
 from tests.listener.queue.queue_ground import HOSTS, SLOTS, Ground
 from tests.listener.queue.queue_states import Actor, Job, Lease, States, Worker
 
@@ -139,7 +140,7 @@ class Steps:
         actor, model = pick(self.actors, who), pick(self.ground.models, which)
         hosts = [key.host_id for key in self.ground.slots]
         leased = self.ground.run(
-            workers.lease_slots(self.ground.worker, actor.claimant, model_id=model, hosts=hosts, most=most)
+            lease_slots(self.ground.worker, actor.claimant, model_id=model, hosts=hosts, most=most)
         )
         assert sorted(map(repr, leased)) == sorted(map(repr, self.states.lease_slots(actor.id, model, most)))
         actor.slots.update(leased)
@@ -147,7 +148,7 @@ class Steps:
     def give_back_slots(self, who: int, which: int) -> None:
         actor = pick(self.actors, who)
         idle = actor.idle(pick(self.ground.models, which))
-        self.ground.run(workers.give_back_slots(self.ground.worker, actor.claimant, idle))
+        self.ground.run(give_back_slots(self.ground.worker, actor.claimant, idle))
         self.states.give_back(actor.id, idle)
         actor.slots.difference_update(idle)
 
@@ -211,7 +212,7 @@ class Steps:
             assert released == states.release(job, epoch)
             self._stand([states.jobs[job]] if released else [])
         elif how == "partial":
-            piece, progress = Piece(claim, self.pieces, "So"), Progress(claim, 0.5)
+            piece, progress = PartialText(claim, self.pieces, "So"), Progress(claim, 0.5)
             self.ground.run(jobs.write_partials(connection, [piece], [progress]))
             states.write_partial(job, epoch, self.pieces, 0.5)
         else:
@@ -237,7 +238,7 @@ class Steps:
             )
         )
         others = {(other.worker_id, other.incarnation, other.fenced) for other in pulse.others}
-        heard = (others, pulse.due_seconds is not None, pulse.lost, pulse.strays)
+        heard = (others, pulse.due_seconds is not None, pulse.lost, pulse.unknown_claims)
         assert (pulse.alive, heard) == (alive, news)
         assert {(s.model_id, s.slots, s.unleased, s.workers) for s in pulse.shares} == self._shares()
         if not alive:
@@ -249,9 +250,9 @@ class Steps:
         row.lease = "fresh"
         for claim in pulse.lost:
             del actor.held[claim]
-        strays = [Claim(job, epoch, actor.id) for job, epoch in pulse.strays]
-        assert self.ground.run(jobs.release(self.ground.worker, strays)) == len(strays)
-        for job, epoch in pulse.strays:
+        unknown_claims = [Claim(job, epoch, actor.id) for job, epoch in pulse.unknown_claims]
+        assert self.ground.run(jobs.release(self.ground.worker, unknown_claims)) == len(unknown_claims)
+        for job, epoch in pulse.unknown_claims:
             self.states.release(job, epoch)
 
     def _news(self, actor: Actor) -> tuple[object, ...]:
@@ -265,8 +266,8 @@ class Steps:
             if row.id != actor.id
         }
         scheduled = any(job.scheduled and job.state == "ready" for job in self.jobs())
-        strays = {claim for claim in mine if claim[0] not in held_jobs}
-        return others, scheduled, set(actor.held) - mine, strays
+        unknown_claims = {claim for claim in mine if claim[0] not in held_jobs}
+        return others, scheduled, set(actor.held) - mine, unknown_claims
 
     def _shares(self) -> set[tuple[int, int, int, int]]:
         """Of each model: slots, those that nobody holds, workers that serve it."""
@@ -307,7 +308,7 @@ class Steps:
             rescued.requeued,
             rescued.failed,
             tuple(sorted(rescued.fenced)),
-            tuple(sorted(rescued.buried)),
+            tuple(sorted(rescued.forgotten)),
         )
         ran = self._running()
         assert found == self.states.rescue()

@@ -14,10 +14,9 @@ from uuid import UUID
 import asyncpg
 import psycopg
 
-from listener.queue import workers
 from listener.queue.jobs import Claim, Claimed
 from listener.queue.rescue import Rescued
-from listener.queue.workers import SlotKey
+from listener.queue.slots import SlotKey, lease_slots
 from tests.fix_work import Desk, Hand
 
 BLOCKED = "select 1 where cardinality(pg_blocking_pids(%s)) > 0"
@@ -66,7 +65,7 @@ def vanish(desk: Desk, worker: Hand) -> None:
 
 async def lease(desk: Desk, worker: Hand, model: int) -> list[SlotKey]:
     hosts = [row[0] for row in desk.query("select id from private.host")]
-    return await workers.lease_slots(worker.connection, worker.claimant, model_id=model, hosts=hosts, most=10)
+    return await lease_slots(worker.connection, worker.claimant, model_id=model, hosts=hosts, most=10)
 
 
 async def rescue_with(sweeper: Hand) -> Rescued:

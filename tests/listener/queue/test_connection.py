@@ -6,15 +6,15 @@ import asyncpg
 import pytest
 
 from chassis.database import passing, refused
-from listener.queue.connection import Line
+from listener.queue.connection import KeptConnection
 from tests.fix_work import Desk
 
 
-def line(desk: Desk, **settings: str) -> Line:
-    return Line(desk.database.url("listener"), name="test-line", command_seconds=5.0, **settings)
+def line(desk: Desk, **settings: str) -> KeptConnection:
+    return KeptConnection(desk.database.url("listener"), name="test-line", command_seconds=5.0, **settings)
 
 
-async def pid(opened: Line) -> int:
+async def pid(opened: KeptConnection) -> int:
     return int(await opened.run(lambda connection: connection.fetchval("select pg_backend_pid()")))
 
 

@@ -11,7 +11,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from listener.queue import depth
-from listener.queue.depth import Census, Depth, count, count_rings
+from listener.queue.depth import Depth, count, count_rings
+from listener.work import gauges
+from listener.work.gauges import QueueGauges
 from tests.fix_postgres import ROOT
 from tests.fix_work import Desk
 from tests.listener.model.small_server import serving
@@ -22,9 +24,9 @@ DONE = "select from private.job where request_id = %s and state = 'done'"
 
 
 @asynccontextmanager
-async def reading(desk: Desk) -> AsyncIterator[Census]:
+async def reading(desk: Desk) -> AsyncIterator[QueueGauges]:
     async with desk.statements() as pool:
-        yield Census(pool)
+        yield QueueGauges(pool)
 
 
 def value(name: str, **labels: str) -> float | None:
@@ -138,7 +140,7 @@ async def test_a_reading_sets_the_gauges_and_is_fresh_for_a_while(
         desk.ask(person)
         await made.read()
         assert value("precis_queue_jobs", model="one:latest", state="ready") == 1
-        monkeypatch.setattr(depth, "FRESH_SECONDS", 0.0)
+        monkeypatch.setattr(gauges, "FRESH_SECONDS", 0.0)
         await made.read()
         assert value("precis_queue_jobs", model="one:latest", state="ready") == 2
 

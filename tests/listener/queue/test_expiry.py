@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 
 from listener.queue import expiry
 from listener.queue.expiry import BATCH, RETENTION_LOCK, expire
+from listener.work import retention
 from tests.fix_work import Desk
 from tests.listener.model.small_server import serving
 from tests.sql.acting import acting
@@ -122,7 +123,7 @@ async def test_a_worker_deletes_by_its_setting_batch_after_batch(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expiry, "BATCH", 2)
-    monkeypatch.setattr(expiry, "BREATH_SECONDS", 0.01)
+    monkeypatch.setattr(retention, "BREATH_SECONDS", 0.01)
     await desk.model()
     ended(desk, *desk.ask_many(desk.person(), 5), days_ago=8)
     before = REGISTRY.get_sample_value("precis_expired_requests_total") or 0.0
@@ -135,7 +136,7 @@ async def test_a_worker_deletes_by_its_setting_batch_after_batch(
 
 async def test_without_the_setting_nothing_is_deleted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(expiry.Retention, "__init__", lambda *_arguments, **_named: asked.append(1))
+    monkeypatch.setattr(retention.Retention, "__init__", lambda *_arguments, **_named: asked.append(1))
     await desk.model("one:latest")
     ended(desk, desk.ask(desk.person()), days_ago=9999)
     async with serving("one:latest") as server, desk.working(server.url):

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from listener.queue import jobs
-from listener.queue.jobs import Claimed, Finished, Piece, Progress
+from listener.queue.jobs import Claimed, Finished, PartialText, Progress
 from tests.fix_work import Desk, Hand, watch
 from tests.sql.acting import acting, listening
 
@@ -129,7 +129,7 @@ async def test_a_finish_stores_the_result_ends_the_job_and_drops_the_text_so_far
     worker = await desk.worker(model)
     request = desk.ask(desk.person())
     job = await worker.claim_one(model)
-    await jobs.write_partials(worker.connection, [Piece(job.claim, 0, "So")], [])
+    await jobs.write_partials(worker.connection, [PartialText(job.claim, 0, "So")], [])
     finished = Finished(job.claim, "So be it.", '{"a": 1}', '{"b": 2}')
     assert await jobs.finish(worker.connection, [finished]) == {job.job_id}
     assert desk.query("select request_id, epoch, body, checks, engine from private.result") == [
@@ -172,7 +172,7 @@ async def write_in_vain(worker: Hand, job: Claimed) -> None:
     assert not await jobs.fail(connection, claim, code="x", message="y")
     assert not await jobs.back_off(connection, claim, seconds=1, counted=True, code="x", message="y")
     assert await jobs.release(connection, [claim]) == 0
-    await jobs.write_partials(connection, [Piece(claim, 0, "old")], [Progress(claim, 0.9)])
+    await jobs.write_partials(connection, [PartialText(claim, 0, "old")], [Progress(claim, 0.9)])
 
 
 # What is left of a claim that was committed and not yet on disk when the database crashed: nothing.
@@ -273,7 +273,7 @@ async def test_text_so_far_is_told_only_of_owners_who_watch(desk: Desk) -> None:
     desk.ask(unwatched)
     ours = {job.request_id: job for job in await worker.claim(model)}
     with listening(desk.database, "precis_partial") as heard:
-        pieces = [Piece(job.claim, n, f"piece {n}. ") for job in ours.values() for n in range(3)]
+        pieces = [PartialText(job.claim, n, f"piece {n}. ") for job in ours.values() for n in range(3)]
         await jobs.write_partials(worker.connection, pieces, [])
         assert heard() == [f"{watched}:{request}:1:2"]
     assert desk.query("select count(*) from private.partial") == [(6,)]
@@ -285,7 +285,7 @@ async def test_a_piece_that_is_written_twice_is_there_once(desk: Desk) -> None:
     desk.ask(desk.person())
     job = await worker.claim_one(model)
     for _ in range(2):
-        await jobs.write_partials(worker.connection, [Piece(job.claim, 0, "once")], [])
+        await jobs.write_partials(worker.connection, [PartialText(job.claim, 0, "once")], [])
     assert desk.query("select text from private.partial") == [("once",)]
 
 
@@ -297,7 +297,7 @@ async def test_many_pieces_of_watched_owners_fit_into_their_notices(desk: Desk) 
         desk.ask(person)
     ours = await worker.claim(model)
     with listening(desk.database, "precis_partial") as heard:
-        await jobs.write_partials(worker.connection, [Piece(job.claim, 0, "x") for job in ours], [])
+        await jobs.write_partials(worker.connection, [PartialText(job.claim, 0, "x") for job in ours], [])
         payloads = heard()
     assert sum(len(payload.split(",")) for payload in payloads) == 105
     assert max(map(len, payloads)) < 8000

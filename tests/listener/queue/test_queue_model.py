@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from listener.queue import rescue
-from listener.queue.workers import SlotKey
+from listener.queue.slots import SlotKey
 from tests.fix_postgres import Database
 from tests.listener.queue.queue_ground import Ground
 from tests.listener.queue.queue_steps import SMALL_BATCH, WAYS, NothingThereError, Steps

@@ -7,7 +7,7 @@ from typing import LiteralString
 import pytest
 
 from listener.queue import jobs, rescue
-from listener.queue.jobs import Claimed, Piece
+from listener.queue.jobs import Claimed, PartialText
 from listener.queue.rescue import Rescued
 from tests.fix_work import Desk, Hand
 from tests.sql.acting import listening
@@ -45,7 +45,7 @@ async def test_the_job_of_a_worker_whose_lease_ended_is_ready_again_and_the_work
     assert (row["state"], row["worker_id"], row["attempts"], row["run_at"]) == ("ready", None, 1, None)
     assert not (await worker.renew(job)).alive
     assert not await worker.finish(job)
-    assert await rescue_with(sweeper) == Rescued(0, 0, buried=(worker.claimant.worker_id,))
+    assert await rescue_with(sweeper) == Rescued(0, 0, forgotten=(worker.claimant.worker_id,))
     assert desk.query("select id from private.worker") == [(sweeper.claimant.worker_id,)]
 
 
@@ -112,7 +112,7 @@ async def test_a_worker_with_more_jobs_than_a_batch_is_forgotten_with_the_last(d
     assert await rescue_with(sweeper) == Rescued(rescue.BATCH, 0, fenced=me)
     assert not await worker.claim(claimed[0].model_id)
     assert await rescue_with(sweeper) == Rescued(1, 0)
-    assert await rescue_with(sweeper) == Rescued(0, 0, buried=me)
+    assert await rescue_with(sweeper) == Rescued(0, 0, forgotten=me)
 
 
 async def test_a_rescue_passes_by_a_job_whose_row_somebody_changes_and_comes_back_for_it(desk: Desk) -> None:
@@ -139,7 +139,7 @@ async def test_of_many_sweepers_one_rescues(desk: Desk) -> None:
     worker, sweeper, _ = await running(desk, count=5)
     sweepers = [sweeper, *[await desk.worker() for _ in range(7)]]
     desk.expire(worker)
-    rescued = await asyncio.gather(*map(rescue, sweepers))
+    rescued = await asyncio.gather(*map(rescue_with, sweepers))
     assert sum(result.requeued for result in rescued) == 5
     assert {row[0] for row in desk.query("select attempts from private.job")} == {1}
 
@@ -246,7 +246,7 @@ async def test_text_of_claims_that_have_ended_is_pruned_and_of_those_that_run_is
     worker = await desk.worker(model)
     ended, runs = desk.ask_many(desk.person(), 2)
     ours = {job.request_id: job for job in await worker.claim(model)}
-    pieces = [Piece(job.claim, 0, "so far") for job in ours.values()]
+    pieces = [PartialText(job.claim, 0, "so far") for job in ours.values()]
     await jobs.write_partials(worker.connection, pieces, [])
     await jobs.release(worker.connection, [ours[ended].claim])
     await rescue.prune_partials(worker.connection)

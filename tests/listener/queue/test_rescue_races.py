@@ -87,7 +87,7 @@ async def test_a_claim_committed_since_the_rescues_snapshot_is_found_by_the_next
     assert await rescuing == Rescued(0, 0, fenced=dead)
     assert (desk.job(at.request)["state"], desk.query(ORPHANS)) == ("running", [])
     assert await rescue_with(at.sweeper) == Rescued(1, 0)
-    assert await rescue_with(at.sweeper) == Rescued(0, 0, buried=dead)
+    assert await rescue_with(at.sweeper) == Rescued(0, 0, forgotten=dead)
 
 
 async def test_who_has_not_seen_the_fence_does_not_bury(desk: Desk) -> None:

@@ -1,14 +1,14 @@
 """Who is silent is found by our own clock, and only by who looked on all the time."""
 
-from listener.queue.silence import LAPSED_SECONDS, VANISHED_SECONDS, Suspect, Vigil
+from listener.queue.silence import LAPSED_SECONDS, VANISHED_SECONDS, SilenceWatch, Suspect
 
 SERVER = "started then"
 A, B = 1, 2
 
 
-def vigil(*looks: tuple[float, int]) -> Vigil:
+def vigil(*looks: tuple[float, int]) -> SilenceWatch:
     """One that has seen worker A count so far at these times."""
-    made = Vigil()
+    made = SilenceWatch()
     for at, renewals in looks:
         made.see([(A, (1, renewals))], server=SERVER, at=at)
     return made
@@ -45,4 +45,4 @@ def test_who_is_no_longer_there_is_forgotten_and_who_is_new_is_not_suspected_at_
     seen = vigil((0.0, 7))
     seen.see([(B, (1, 0))], server=SERVER, at=LAPSED_SECONDS)
     assert seen.suspects(LAPSED_SECONDS + 1) == []
-    assert Vigil().due_at() == float("inf")
+    assert SilenceWatch().due_at() == float("inf")

@@ -7,6 +7,7 @@ import pytest
 
 from listener.queue import models, workers
 from listener.queue.models import Served
+from listener.queue.slots import give_back_slots, lease_slots
 from listener.queue.workers import Other
 from tests.fix_work import Desk, Hand
 from tests.sql.acting import listening
@@ -29,7 +30,7 @@ def hosts(desk: Desk) -> list[int]:
 
 
 async def lease(desk: Desk, worker: Hand, model: int, most: int) -> int:
-    found = await workers.lease_slots(
+    found = await lease_slots(
         worker.connection, worker.claimant, model_id=model, hosts=hosts(desk), most=most
     )
     return len(found)
@@ -57,7 +58,7 @@ async def test_a_renewal_tells_of_claims_that_are_lost_and_of_jobs_nobody_here_k
     desk.call(person, "cancel", lost)
     pulse = await worker.renew(jobs[kept], jobs[lost])
     assert pulse.lost == {(jobs[lost].job_id, 1)}
-    assert pulse.strays == {(jobs[stray].job_id, 1)}
+    assert pulse.unknown_claims == {(jobs[stray].job_id, 1)}
 
 
 async def test_a_renewal_tells_how_far_the_others_have_counted_and_of_the_next_job_that_is_due(
@@ -135,11 +136,9 @@ async def test_a_worker_without_a_lease_gets_no_slot(desk: Desk) -> None:
 async def test_slots_that_are_given_back_are_free_and_others_are_told_to_look(desk: Desk) -> None:
     model = await desk.model(slots=2)
     worker, other = await desk.worker(), await desk.worker()
-    slots = await workers.lease_slots(
-        worker.connection, worker.claimant, model_id=model, hosts=hosts(desk), most=2
-    )
+    slots = await lease_slots(worker.connection, worker.claimant, model_id=model, hosts=hosts(desk), most=2)
     with listening(desk.database, "precis_control") as heard:
-        await workers.give_back_slots(worker.connection, worker.claimant, slots[:1])
+        await give_back_slots(worker.connection, worker.claimant, slots[:1])
         assert heard() == ["models"]
     assert await lease(desk, other, model, 2) == 1
 
@@ -147,10 +146,8 @@ async def test_slots_that_are_given_back_are_free_and_others_are_told_to_look(de
 async def test_nobody_gives_back_anothers_slot(desk: Desk) -> None:
     model = await desk.model(slots=1)
     worker, other = await desk.worker(), await desk.worker()
-    slots = await workers.lease_slots(
-        worker.connection, worker.claimant, model_id=model, hosts=hosts(desk), most=1
-    )
-    await workers.give_back_slots(other.connection, other.claimant, slots)
+    slots = await lease_slots(worker.connection, worker.claimant, model_id=model, hosts=hosts(desk), most=1)
+    await give_back_slots(other.connection, other.claimant, slots)
     assert leased(desk) == [(worker.claimant.worker_id, 1)]
 
 

@@ -15,12 +15,12 @@ from listener.model.chat import Model
 from listener.model.hosts import Hosts, Visit
 from listener.offload.pool import Pool
 from listener.offload.process import Budget
-from listener.queue.connection import Line
-from listener.queue.workers import SlotKey
-from listener.work.attempt import Attempt, Stop, Surroundings
-from listener.work.previews import Partials
-from listener.work.results import Finisher
-from listener.work.seats import Place, Seat, Seats
+from listener.queue.connection import KeptConnection
+from listener.queue.slots import SlotKey
+from listener.work.attempt import Attempt, AttemptContext, Stop
+from listener.work.previews import Previews
+from listener.work.results import ResultWriter
+from listener.work.slots import Permit, Place, Slots
 from tests.fix_work import Desk
 from tests.listener.tasks.script import Script, sentences
 
@@ -72,23 +72,32 @@ async def bench(
     expected: list[float] = []
     findings: list[Finding] = []
     suspected = asyncio.Event()
-    line = Line(desk.database.url("listener"), name="test-results", command_seconds=3.0, lock_timeout="100ms")
+    line = KeptConnection(
+        desk.database.url("listener"), name="test-results", command_seconds=3.0, lock_timeout="100ms"
+    )
     async with desk.statements() as pool, line, Pool(budget) as texts:
-        around = Surroundings(
-            pool, Finisher(line), Partials(line), texts, deadline_seconds, 3, budget_seconds, expected.append
+        context = AttemptContext(
+            pool,
+            ResultWriter(line),
+            Previews(line),
+            texts,
+            deadline_seconds,
+            3,
+            budget_seconds,
+            expected.append,
         )
         visit = Visit(cast("Model", model), findings.append, suspected.set)
-        attempt = Attempt(claimed, seated(model_id, visit), around)
+        attempt = Attempt(claimed, seated(model_id, visit), context)
         yield Bench(attempt, request, expected, findings, suspected)
 
 
-def seated(model_id: int, visit: Visit) -> Seat:
+def seated(model_id: int, visit: Visit) -> Permit:
     """At a server that only the visit knows."""
     hosts = Hosts(cast("Any", None), cast("Any", None), claimant=cast("Any", None), changed=lambda: None)
-    seats = Seats(hosts, may_begin=lambda: True, vacated=lambda: None)
-    seat = Seat(seats, Place(1, model_id), visit.model, Caller(uuid4(), uuid4()))
-    seat.begin(SlotKey(1, model_id, 1), visit)
-    return seat
+    slots = Slots(hosts, may_begin=lambda: True, vacated=lambda: None)
+    permit = Permit(slots, Place(1, model_id), visit.model, Caller(uuid4(), uuid4()))
+    permit.begin(SlotKey(1, model_id, 1), visit)
+    return permit
 
 
 ENDS = [

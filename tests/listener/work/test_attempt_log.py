@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from listener.queue import jobs, rescue, workers
+from listener.queue import jobs, rescue
 from listener.queue.jobs import Claimed
 from listener.queue.silence import Suspect
+from listener.queue.slots import lease_slots
 from tests.fix_work import Desk, Hand
 from tests.sql.acting import counted, listening
 
@@ -172,9 +173,7 @@ async def test_a_drained_worker_claims_and_leases_nothing_until_it_may_again(des
         assert told() == ["models"]
     assert (await worker.renew(models=[model])).draining
     assert await worker.claim(model) == []
-    assert not await workers.lease_slots(
-        worker.connection, worker.claimant, model_id=model, hosts=hosts, most=1
-    )
+    assert not await lease_slots(worker.connection, worker.claimant, model_id=model, hosts=hosts, most=1)
     desk.query("select private.drain(%s, false)", worker.claimant.worker_id)
     assert not (await worker.renew(models=[model])).draining
     assert len(await worker.claim(model)) == 1

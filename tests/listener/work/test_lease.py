@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from listener.queue.connection import Line
+from listener.queue.connection import KeptConnection
 from listener.queue.silence import LAPSED_SECONDS, VANISHED_SECONDS
-from listener.queue.workers import Pulse
+from listener.queue.workers import Renewal
 from listener.work.lease import (
     NO_CALLS_SECONDS,
     NO_CLAIMS_SECONDS,
@@ -39,14 +39,14 @@ class Holder:
     def models(self) -> Sequence[int]:
         return [5]
 
-    def hear(self, pulse: Pulse, at: float) -> None:
+    def hear(self, pulse: Renewal, at: float) -> None:
         self.said.put_nowait("heard" if not pulse.lost else "lost")
 
     def abandon(self, *, stalled: bool) -> None:
         self.said.put_nowait("stalled" if stalled else "abandon")
 
-    def buried(self) -> None:
-        self.said.put_nowait("buried")
+    def lease_lost(self) -> None:
+        self.said.put_nowait("lease_lost")
 
     async def next(self) -> str:
         return await asyncio.wait_for(self.said.get(), 15)
@@ -55,7 +55,7 @@ class Holder:
 @asynccontextmanager
 async def lease(desk: Desk) -> AsyncIterator[tuple[Lease, Holder]]:
     holder = Holder()
-    async with Line(desk.database.url("listener"), name="test-lease", command_seconds=3.0) as line:
+    async with KeptConnection(desk.database.url("listener"), name="test-lease", command_seconds=3.0) as line:
         held = Lease(line, name="test", version="0", holder=holder)
         await held.register()
         running = [asyncio.create_task(held.run()), asyncio.create_task(held.guard())]
@@ -99,7 +99,7 @@ async def test_who_was_buried_lets_everything_go_and_becomes_somebody_else(desk:
         held.on_register(registered.set)
         desk.query("delete from private.worker returning id")
         held.nudge()
-        assert await holder.next() == "buried"
+        assert await holder.next() == "lease_lost"
         assert await holder.next() == "lost"
         assert registered.is_set()
         assert held.claimant.worker_id != first.worker_id

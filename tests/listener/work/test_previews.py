@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from listener.queue.connection import Line
-from listener.queue.jobs import Claim, Claimed, Piece
-from listener.work.previews import Partials, Preview
+from listener.queue.connection import KeptConnection
+from listener.queue.jobs import Claim, Claimed, PartialText
+from listener.work.previews import Preview, Previews
 from tests.fix_work import Desk
 
 pytestmark = pytest.mark.services
@@ -25,9 +25,11 @@ select pg_terminate_backend(pid) from pg_stat_activity
 
 
 @asynccontextmanager
-async def partials(desk: Desk) -> AsyncIterator[Partials]:
-    async with Line(desk.database.url("listener"), name="test", command_seconds=3, lock_timeout="2s") as line:
-        writing = Partials(line)
+async def partials(desk: Desk) -> AsyncIterator[Previews]:
+    async with KeptConnection(
+        desk.database.url("listener"), name="test", command_seconds=3, lock_timeout="2s"
+    ) as line:
+        writing = Previews(line)
         running = asyncio.create_task(writing.run())
         try:
             yield writing
@@ -79,9 +81,9 @@ async def test_pieces_wait_for_a_database_that_is_in_trouble_and_come_out_whole(
 
 def test_a_piece_that_was_perhaps_written_keeps_its_number() -> None:
     preview = Preview(Claim(1, 1, 1), texts=["a", "b"])
-    assert preview.gather() == [Piece(Claim(1, 1, 1), 0, "ab")]
+    assert preview.gather() == [PartialText(Claim(1, 1, 1), 0, "ab")]
     preview.texts.append("c")
-    assert preview.gather() == [Piece(Claim(1, 1, 1), 0, "ab"), Piece(Claim(1, 1, 1), 1, "c")]
+    assert preview.gather() == [PartialText(Claim(1, 1, 1), 0, "ab"), PartialText(Claim(1, 1, 1), 1, "c")]
 
 
 def test_progress_is_written_at_most_once_a_second() -> None:

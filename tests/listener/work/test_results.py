@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from listener.queue.connection import Line
+from listener.queue.connection import KeptConnection
 from listener.queue.jobs import Claimed
-from listener.work.results import Finisher
+from listener.work.results import ResultWriter
 from tests.fix_work import Desk
 
 pytestmark = pytest.mark.services
@@ -27,10 +27,10 @@ HOLD = "select from private.job where request_id = %s for update"
 
 
 @asynccontextmanager
-async def finishing(desk: Desk, *, lock_timeout: str = "20s") -> AsyncIterator[Finisher]:
+async def finishing(desk: Desk, *, lock_timeout: str = "20s") -> AsyncIterator[ResultWriter]:
     url = desk.database.url("listener")
-    async with Line(url, name=NAME, command_seconds=20.0, lock_timeout=lock_timeout) as line:
-        yield Finisher(line)
+    async with KeptConnection(url, name=NAME, command_seconds=20.0, lock_timeout=lock_timeout) as line:
+        yield ResultWriter(line)
 
 
 async def claimed(desk: Desk, count: int) -> list[Claimed]:
@@ -42,16 +42,18 @@ async def claimed(desk: Desk, count: int) -> list[Claimed]:
     return await worker.claim(model)
 
 
-async def finish(finisher: Finisher, job: Claimed, body: str = "Short.") -> bool | None:
+async def finish(finisher: ResultWriter, job: Claimed, body: str = "Short.") -> bool | None:
     return await finisher.finish(job.claim, body=body, checks={}, engine={})
 
 
-def begin(finisher: Finisher, job: Claimed, body: str = "Short.") -> "asyncio.Task[bool | None]":
+def begin(finisher: ResultWriter, job: Claimed, body: str = "Short.") -> "asyncio.Task[bool | None]":
     return asyncio.create_task(finish(finisher, job, body))
 
 
 @asynccontextmanager
-async def held_up(desk: Desk, finisher: Finisher, job: Claimed) -> AsyncIterator["asyncio.Task[bool | None]"]:
+async def held_up(
+    desk: Desk, finisher: ResultWriter, job: Claimed
+) -> AsyncIterator["asyncio.Task[bool | None]"]:
     """The job's result is on its way until the end of the block."""
     with desk.database.connect() as holder, holder.transaction():
         holder.execute(HOLD, [job.request_id])

@@ -1,14 +1,14 @@
 """The local side of the limit: which leased slots are busy."""
 
-from listener.queue.workers import SlotKey
-from listener.work.slots import Slots
+from listener.queue.slots import SlotKey
+from listener.work.slots import LeasedSlots
 
 ONE, TWO = 1, 2  # hosts
 MODEL, OTHER = 10, 20
 
 
-def leased(*keys: tuple[int, int, int]) -> Slots:
-    slots = Slots()
+def leased(*keys: tuple[int, int, int]) -> LeasedSlots:
+    slots = LeasedSlots()
     slots.add(SlotKey(*key) for key in keys)
     return slots
 

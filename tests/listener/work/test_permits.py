@@ -12,9 +12,10 @@ import pytest
 from chassis.service import Lifecycle
 from listener.model.breaker import ANSWERED, UNKNOWN, Caller
 from listener.model.hosts import Host, Hosts
-from listener.queue.workers import Share, SlotKey
-from listener.work import seats
-from listener.work.seats import Line, Place, Seat, Seats
+from listener.queue.slots import SlotKey
+from listener.queue.workers import Share
+from listener.work import slots
+from listener.work.slots import Permit, Place, Slots, WaitingLine
 from tests.fix_work import Desk
 from tests.listener.model.small_server import SmallServer, is_running, serving
 from tests.listener.tasks.script import Script
@@ -34,25 +35,25 @@ select 1 from private.job where state = 'ready' and attempts = 0 and epoch > 0 h
 UNASKED_ARE_READY = "select 1 from private.job where state = 'ready' and epoch = 0 having count(*) = 2"
 
 
-def seated(model: Script, *, slots: int = 1) -> Seats:
-    """Seats at one host, on a model whose last call was short."""
+def seated(model: Script, *, slots: int = 1) -> Slots:
+    """Slots at one host, on a model whose last call was short."""
     host = Host("http://here", cast("Any", None), id=HERE.host_id, served={HERE.model_id: cast("Any", model)})
     hosts = Hosts(cast("Any", None), cast("Any", None), claimant=cast("Any", None), changed=lambda: None)
     hosts._hosts.append(host)
-    made = Seats(hosts, may_begin=lambda: True, vacated=lambda: None)
-    made.slots.add(SlotKey(HERE.host_id, HERE.model_id, n) for n in range(slots))
+    made = Slots(hosts, may_begin=lambda: True, vacated=lambda: None)
+    made.leased.add(SlotKey(HERE.host_id, HERE.model_id, n) for n in range(slots))
     made.note(HERE, SHORT)
     return made
 
 
-def take(made: Seats) -> Seat:
-    seat = made.take(HERE.model_id, Caller(uuid4(), uuid4()))
-    assert seat is not None
-    return seat
+def take(made: Slots) -> Permit:
+    permit = made.take(HERE.model_id, Caller(uuid4(), uuid4()))
+    assert permit is not None
+    return permit
 
 
-async def ask(seat: Seat, what: str = "") -> None:
-    await seat.chat([{"content": what}], answer_tokens=1, hear=lambda _text: None)
+async def ask(permit: Permit, what: str = "") -> None:
+    await permit.chat([{"content": what}], answer_tokens=1, hear=lambda _text: None)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ async def ask(seat: Seat, what: str = "") -> None:
 def test_so_many_are_ahead_as_slots_will_soon_be_vacated(
     seconds: tuple[float, ...], slots: int, ahead: int
 ) -> None:
-    line = Line()
+    line = WaitingLine()
     line.seconds.extend(seconds)
     assert line.most_ahead(slots) == ahead
 
@@ -85,9 +86,9 @@ async def test_a_slot_stays_with_its_job_after_the_call_only_where_calls_are_lon
 ) -> None:
     made = seated(Script(["One."]), slots=2)  # the call takes 0.2 s, it says
     made.note(HERE, seconds)
-    seat, _other = take(made), take(made)
-    await ask(seat)
-    assert len(made.slots.idle(HERE.model_id)) == idle
+    permit, _other = take(made), take(made)
+    await ask(permit)
+    assert len(made.leased.idle(HERE.model_id)) == idle
 
 
 async def test_a_second_turn_comes_before_those_who_had_none() -> None:
@@ -108,22 +109,22 @@ async def test_a_second_turn_comes_before_those_who_had_none() -> None:
 @pytest.mark.parametrize("why", ["paused", "gone", "left"])
 async def test_who_waits_in_vain_is_told(why: str) -> None:
     made = seated(Script([]))
-    seat = take(made), take(made)
-    waiting = asyncio.create_task(ask(seat[1]))
+    permit = take(made), take(made)
+    waiting = asyncio.create_task(ask(permit[1]))
     await asyncio.sleep(0)
     if why == "paused":
         made.see([Share(HERE.model_id, clock=0, slots=0, unleased=0, workers=1)])
     elif why == "gone":
-        made.slots.clear()
+        made.leased.clear()
         made.settle()
     else:
         waiting.cancel()
-    with pytest.raises(asyncio.CancelledError if why == "left" else seats.NoSeatError):
+    with pytest.raises(asyncio.CancelledError if why == "left" else slots.NoSlotError):
         await waiting
-    seat[1].leave(UNKNOWN)
-    assert made.slots.free(HERE.model_id, [HERE.host_id]) == 0
-    seat[0].leave(UNKNOWN)
-    assert made.slots.held(HERE.model_id) == len(made.slots.idle(HERE.model_id))
+    permit[1].leave(UNKNOWN)
+    assert made.leased.free(HERE.model_id, [HERE.host_id]) == 0
+    permit[0].leave(UNKNOWN)
+    assert made.leased.held(HERE.model_id) == len(made.leased.idle(HERE.model_id))
 
 
 async def test_nobody_is_ahead_at_a_server_on_trial() -> None:
@@ -162,7 +163,7 @@ async def test_jobs_claimed_ahead_go_back_uncounted_when_calls_take_longer_after
 
 @pytest.mark.services
 async def test_jobs_claimed_ahead_can_be_cancelled(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seats, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(slots, "PATIENCE_SECONDS", 60.0)
     async with two_ahead(desk) as (server, _, requests):
         calls = server.calls
         (owner,) = desk.query("select owner from private.request where id = %s", requests[0])[0]
@@ -180,7 +181,7 @@ async def test_jobs_claimed_ahead_can_be_cancelled(desk: Desk, monkeypatch: pyte
 async def test_a_stop_hands_back_at_once_what_was_claimed_ahead(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seats, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(slots, "PATIENCE_SECONDS", 60.0)
     async with two_ahead(desk, drain_seconds=20.0) as (server, lifecycle, _):
         lifecycle.stopping.set()
         await desk.until(TWO_HANDED_BACK)
@@ -190,7 +191,7 @@ async def test_a_stop_hands_back_at_once_what_was_claimed_ahead(
 
 @pytest.mark.services
 async def test_a_pause_hands_back_what_was_claimed_ahead(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seats, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(slots, "PATIENCE_SECONDS", 60.0)
     async with two_ahead(desk) as (server, _, requests):
         desk.query("select from private.pause()")
         await desk.until(TWO_HANDED_BACK)
