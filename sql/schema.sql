@@ -954,9 +954,11 @@ declare
   moved bigint := 0;
   more bigint;
 begin
+  -- The cursors of all of them, in one order: the claim's own events lock the others' next, and two claims must not deadlock.
   for late in select o.owner, o.model_id, min(o.tag) as lowest from unnest(owners, models, tags) o(owner, model_id, tag)
-               group by o.owner, o.model_id order by o.owner loop  -- in one order: two claims cannot deadlock
+               group by o.owner, o.model_id order by o.owner, o.model_id loop
     next_turn := private.fair_tag(late.owner, late.model_id);
+    continue when late.lowest is null;
     select private.step_of(m, private.allowance_of(late.owner)), coalesce(pg_sequence_last_value(m.clock), 0)
       into step, clock_now from private.model m where m.id = late.model_id;
     with missed as materialized (
@@ -977,7 +979,7 @@ end $$;
 -- Name: FUNCTION chain_missed(owners uuid[], models integer[], tags bigint[], held bigint[]); Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON FUNCTION private.chain_missed(owners uuid[], models integer[], tags bigint[], held bigint[]) IS 'Puts the rows of owners that lie below the clock, from a tag on, behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. Not those that the claim itself holds. How many were moved.';
+COMMENT ON FUNCTION private.chain_missed(owners uuid[], models integer[], tags bigint[], held bigint[]) IS 'Puts the rows of owners that lie below the clock, from the least of their tags on (none of them where all are null), behind the owner''s last: their transaction was open, or somebody held them, while the clock went on. Not those that the claim itself holds. How many were moved.';
 
 
 --
@@ -1931,9 +1933,8 @@ CREATE FUNCTION private.insert_request() RETURNS trigger
 declare
   me constant uuid := gate.uid();
   key constant text := private.idempotency_key();
-  hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
-    new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
-    new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
+  -- Of every column, so that a new one counts as well; one instant, whatever zone the client prefers to read it in.
+  hash constant bytea := sha256(convert_to((to_jsonb(new) || jsonb_build_object('run_at', new.run_at at time zone 'UTC'))::text, 'UTF8'));
   bytes constant int := coalesce(octet_length(new.text), 0) + coalesce(octet_length(new.title), 0) + coalesce(octet_length(new.url), 0)
     + coalesce(octet_length(new.style), 0) + coalesce(octet_length(new.language), 0) + coalesce(octet_length(new.model), 0)
     + coalesce(octet_length(key), 0);

@@ -213,9 +213,8 @@ create or replace function private.insert_request() returns trigger language plp
 declare
   me constant uuid := gate.uid();
   key constant text := private.idempotency_key();
-  hash constant bytea := sha256(convert_to(jsonb_build_array(new.title, new.task, new.text, new.document_id, new.url,
-    new.target_words, new.target_ratio, new.style, new.language, new.model, new.priority,
-    new.run_at at time zone 'UTC')::text, 'UTF8'));  -- one instant, whatever zone the client prefers to read it in
+  -- Of every column, so that a new one counts as well; one instant, whatever zone the client prefers to read it in.
+  hash constant bytea := sha256(convert_to((to_jsonb(new) || jsonb_build_object('run_at', new.run_at at time zone 'UTC'))::text, 'UTF8'));
   bytes constant int := coalesce(octet_length(new.text), 0) + coalesce(octet_length(new.title), 0) + coalesce(octet_length(new.url), 0)
     + coalesce(octet_length(new.style), 0) + coalesce(octet_length(new.language), 0) + coalesce(octet_length(new.model), 0)
     + coalesce(octet_length(key), 0);

@@ -2,16 +2,29 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from tests.fix_postgrest import Answer, Rest
-from tests.postgrest.asking import ASK, WITH_ROW, ask, rows_of
+from tests.postgrest.asking import ASK, NOBODY, WITH_ROW, ask, rows_of
 
 pytestmark = pytest.mark.services
 
-AT_NOON = ASK | {"run_at": "2026-12-24T12:00:00Z"}
+AT_NOON = ASK | {"run_at": f"{date.today() + timedelta(days=30)}T12:00:00Z"}
+# Another value than that of ASK, for each column that a client may give.
+CHANGES: dict[str, Any] = {
+    "text": "Another text.", "task": "shorten", "title": "T", "target_words": 10, "target_ratio": 0.5,
+    "style": "bullets", "language": "de", "model": "tiny", "priority": 1,
+    "run_at": f"{date.today() + timedelta(days=30)}T12:00:00+00:00",
+}  # fmt: skip
+GIVEN_BACK = {"model": "tiny:latest"}
+NOT_YET = {"document_id", "url"}  # source_not_supported
+SERVERS_OWN = {
+    "id", "state", "progress", "result", "checks", "engine", "error_code", "error_message", "created_at",
+    "updated_at", "finished_at",
+}  # fmt: skip
 
 
 def key(name: str) -> dict[str, str]:
@@ -153,15 +166,35 @@ def test_a_replay_in_another_session_and_time_zone_is_still_one(api: Rest) -> No
     assert (first.status, again.status) == (202, 200)
 
 
-@pytest.mark.parametrize("change", [
-    {"text": "Another text."}, {"task": "shorten"}, {"title": "T"}, {"target_words": 10},
-    {"target_ratio": 0.5}, {"style": "bullets"},
-    {"language": "de"}, {"model": "tiny"}, {"priority": 1}, {"run_at": "2026-12-24T12:00:00Z"},
-], ids=str)  # fmt: skip
-def test_the_same_key_with_another_body_is_refused(change: dict[str, Any], api: Rest) -> None:
+def insertable(api: Rest) -> set[str]:
+    """The columns of requests that a client may give."""
+    columns = api.query(
+        "select attname::text from pg_attribute where attrelid = 'public.requests'::regclass and attnum > 0"
+    )
+    return {str(column) for (column,) in columns} - SERVERS_OWN
+
+
+def test_each_column_that_a_client_may_give_is_tried(api: Rest) -> None:
+    assert insertable(api) == CHANGES.keys() | NOT_YET
     ada = api.tokens.person()
-    api.post("/requests", token=ada.token(), json=ASK, headers=key("one"))
-    answer = api.post("/requests", token=ada.token(), json=ASK | change, headers=key("one"))
+    for column in SERVERS_OWN:
+        answer = api.post("/requests", token=ada.token(), json=ASK | {column: None, "title": "T"})
+        assert answer.status == 202, (column, answer)
+    for column in NOT_YET:
+        answer = api.post("/requests", token=ada.token(), json={"task": "summarize", column: NOBODY})
+        assert answer.error[0] == 422, (column, answer)
+
+
+@pytest.mark.parametrize("column", CHANGES)
+def test_what_is_given_stands_in_the_row_and_under_its_key(column: str, api: Rest) -> None:
+    ada = api.tokens.person()
+    changed = ASK | {column: CHANGES[column]}
+    answer = api.post("/requests", token=ada.token(), json=changed, headers=key("one"))
+    assert answer.status == 202, answer
+    (row,) = answer.json
+    assert row[column] == GIVEN_BACK.get(column, CHANGES[column])
+    assert rows_of(api, ada) == [row]
+    answer = api.post("/requests", token=ada.token(), json=ASK, headers=key("one"))
     assert answer.error == (422, "idempotency_key_reused")
     assert len(rows_of(api, ada)) == 1
 

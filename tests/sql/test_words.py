@@ -9,7 +9,7 @@ import pytest
 from precis import follow, watch
 
 from authsvc.keys import ring
-from listener.events import stream
+from listener.events import reader, stream
 from listener.tasks import request
 
 pytestmark = pytest.mark.sql
@@ -71,3 +71,11 @@ def test_the_styles(catalogue: Catalogue) -> None:
 
 def test_the_states_of_a_signing_key(catalogue: Catalogue) -> None:
     assert words(catalogue, "signing_key_state_is_known") == set(get_args(ring.State))
+
+
+def test_the_columns_of_an_events_row(catalogue: Catalogue) -> None:
+    """All that clients see of a request, but for its text: that does not change, and may be long."""
+    rows = catalogue.execute(
+        "select attname::text from pg_attribute where attrelid = 'public.requests'::regclass and attnum > 0"
+    ).fetchall()
+    assert set(re.findall(r"\bq\.(\w+)", reader.READ_EVENTS)) == {str(row[0]) for row in rows} - {"text"}
