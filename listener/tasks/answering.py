@@ -16,12 +16,12 @@ from listener.model.chat import Answer, Message
 from listener.offload.errors import OffloadError
 from listener.offload.pool import Offload
 from listener.tasks import budget, measuring, prompts
+from listener.tasks.answer_stream import STREAMED, AnswerStream
 from listener.tasks.budget import Target
 from listener.tasks.card import Card
-from listener.tasks.ear import STREAMED, Ear
 from listener.tasks.fence import draw_delimiter
 from listener.tasks.measuring import Measured, Source, Wanted
-from listener.tasks.request import Emit, Model, Request, Result
+from listener.tasks.request import ChatModel, Emit, Request, Result
 
 LONGER = 1.5  # an answer that was cut off may be so much longer the second time
 LEAST_CORRECTED, MOST_CORRECTED = 0.5, 1.5
@@ -115,7 +115,7 @@ class Work:
     request: Request
     source: Source
     target: Target
-    model: Model
+    model: ChatModel
     offload: Offload
     delimiter: str = field(default_factory=draw_delimiter)
 
@@ -147,14 +147,14 @@ class Work:
 
     async def draft(self, messages: Sequence[Message], room: int, emit: Emit | None = None) -> Draft:
         """One call, cleaned and measured."""
-        ear = Ear(self.delimiter, self.request.text, emit, self._characters())
-        with ear:
+        stream = AnswerStream(self.delimiter, self.request.text, emit, self._characters())
+        with stream:
             try:
-                said = await self.model.chat(messages, answer_tokens=room, hear=ear.hear)
+                said = await self.model.chat(messages, answer_tokens=room, hear=stream.hear)
             except TransientError:
-                ear.look()  # a server may break off an answer that has gone into a loop: then that is told
+                stream.look()  # a server may break off an answer that has gone into a loop: then that is told
                 raise
-            ear.finish()
+            stream.finish()
         found = await self._measure(said)
         if not found.body:
             message = "The model answered with nothing but remarks; it is tried again by itself."

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from listener.model import diagnosis
-from listener.tasks.request import Model, Request
+from listener.tasks.request import ChatModel, Request
 
 DEFAULT_SHARE = 0.15  # of the source, for a summary without a target
 DEFAULT_LEAST_WORDS = 60
@@ -48,7 +48,7 @@ def target_of(request: Request, source_words: int) -> Target:
     return Target(max(1, words), None, source_words)
 
 
-def answer_tokens(request: Request, target: Target, source_tokens: int, model: Model) -> int:
+def answer_tokens(request: Request, target: Target, source_tokens: int, model: ChatModel) -> int:
     """Where to stop the answer: the words wanted as tokens of this text, with room to overrun."""
     per_word = source_tokens / target.source_words
     if request.language is not None:
@@ -58,7 +58,7 @@ def answer_tokens(request: Request, target: Target, source_tokens: int, model: M
     )
 
 
-def check_fit(prompt: int, answer: int, model: Model) -> None:
+def check_fit(prompt: int, answer: int, model: ChatModel) -> None:
     """Raises PermanentError input_too_long if prompt and answer, of so many tokens, do not fit the model's
     context."""
     needed = prompt + MESSAGE_TOKENS

@@ -34,8 +34,8 @@ class Result:
     engine: Mapping[str, Any]
 
 
-class Model(Protocol):
-    """What a task asks: listener.model.Model, or a script in a test."""
+class ChatModel(Protocol):
+    """What a task asks: listener.model.chat.Model, or a script in a test."""
 
     @property
     def name(self) -> str: ...

@@ -3,10 +3,10 @@
 from listener.offload.pool import Offload
 from listener.tasks import answering, budget
 from listener.tasks.measuring import look_at
-from listener.tasks.request import Emit, Model, Request, Result
+from listener.tasks.request import ChatModel, Emit, Request, Result
 
 
-async def shorten(request: Request, *, model: Model, emit: Emit, offload: Offload) -> Result:
+async def shorten(request: Request, *, model: ChatModel, emit: Emit, offload: Offload) -> Result:
     """The text at about the ratio wanted, or the text itself if it is that short. Raises TaskError
     and OffloadError."""
     source = await offload(look_at, request.text)

@@ -21,7 +21,7 @@ from listener.offload.errors import BrokenOffError, TooCostlyError
 from listener.offload.pool import Lane, Offload, Pool
 from listener.queue.jobs import Claimed
 from listener.sources.text import load
-from listener.tasks.request import Emit, Model, Request, Result, Style, Task
+from listener.tasks.request import ChatModel, Emit, Request, Result, Style, Task
 from listener.tasks.shorten import shorten
 from listener.tasks.summarize import summarize
 from listener.work import outcomes
@@ -212,7 +212,7 @@ def request_of(claimed: Claimed, text: str) -> Request:
     )
 
 
-async def run_task(request: Request, *, model: Model, emit: Emit, offload: Offload) -> Result:
+async def run_task(request: Request, *, model: ChatModel, emit: Emit, offload: Offload) -> Result:
     """The result of the request's task. Raises TaskError and OffloadError."""
     match request.task:
         case "summarize":

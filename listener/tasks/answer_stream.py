@@ -21,7 +21,7 @@ LOOP_CHARACTERS = 4_000
 LOOK_EACH_CHARACTERS = 500
 
 
-class Ear:
+class AnswerStream:
     """`hear` each piece within the block, `finish` when there are no more. However much comes at once, a few
     thousand characters of it at most are worked on in each turn of the loop."""
 

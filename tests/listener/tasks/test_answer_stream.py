@@ -5,20 +5,20 @@ import asyncio
 import pytest
 
 from listener.errors import TransientError
-from listener.tasks.ear import TURN_CHARACTERS, Ear
+from listener.tasks.answer_stream import TURN_CHARACTERS, AnswerStream
 from tests.listener.tasks.script import Heard, sentences
 
 LONG = sentences(1000)
 
 
-def ear(heard: Heard, source: str = LONG) -> Ear:
+def stream(heard: Heard, source: str = LONG) -> AnswerStream:
     """What repeats itself in the source is no loop."""
-    return Ear("doc-1", source, heard.emit, len(LONG))
+    return AnswerStream("doc-1", source, heard.emit, len(LONG))
 
 
 async def test_a_whole_answer_in_one_piece_is_shown_in_many_turns() -> None:
     heard, turns = Heard(), 0
-    with ear(heard) as listening:
+    with stream(heard) as listening:
         listening.hear(LONG)
         while len(heard.text) < 0.9 * len(LONG):
             await asyncio.sleep(0)
@@ -29,7 +29,7 @@ async def test_a_whole_answer_in_one_piece_is_shown_in_many_turns() -> None:
 
 async def test_many_pieces_at_once_are_shown_together() -> None:
     heard = Heard()
-    with ear(heard) as listening:
+    with stream(heard) as listening:
         for letter in LONG[:10_000]:
             listening.hear(letter)
         assert heard.texts == []
@@ -40,7 +40,7 @@ async def test_many_pieces_at_once_are_shown_together() -> None:
 
 async def test_an_end_that_the_preview_has_not_come_to_is_left_to_the_result() -> None:
     heard = Heard()
-    with ear(heard) as listening:
+    with stream(heard) as listening:
         listening.hear(LONG)
         listening.finish()
         shown = heard.text
@@ -51,7 +51,7 @@ async def test_an_end_that_the_preview_has_not_come_to_is_left_to_the_result() -
 
 async def test_a_loop_is_told_with_the_next_piece() -> None:
     loop = "the bridge is closed and " * 400
-    with ear(Heard(), source="") as listening:
+    with stream(Heard(), source="") as listening:
         listening.hear(loop)
         await asyncio.sleep(0)
         with pytest.raises(TransientError, match="answer_loops"):
@@ -59,7 +59,7 @@ async def test_a_loop_is_told_with_the_next_piece() -> None:
 
 
 async def test_a_loop_is_told_at_the_end_at_the_latest() -> None:
-    with ear(Heard(), source="") as listening:
+    with stream(Heard(), source="") as listening:
         listening.hear("the bridge is closed and " * 400)
         with pytest.raises(TransientError, match="answer_loops"):
             listening.finish()
@@ -67,6 +67,6 @@ async def test_a_loop_is_told_at_the_end_at_the_latest() -> None:
 
 async def test_what_repeats_itself_in_the_source_may_do_so_in_the_answer() -> None:
     loop = "the bridge is closed and " * 400
-    with ear(Heard(), source=loop) as listening:
+    with stream(Heard(), source=loop) as listening:
         listening.hear(loop)
         listening.finish()
