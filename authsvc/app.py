@@ -21,7 +21,7 @@ from authsvc.hashing import Hasher
 from authsvc.housekeeping import keep_house
 from authsvc.keys.master import MasterKey
 from authsvc.keys.ring import KeyRing, publish_issuer
-from authsvc.keys.watch import watch
+from authsvc.keys.watch import KeyWatch
 from authsvc.limits import Limit, Limits
 from authsvc.sessions import Lifetimes, Sessions
 from authsvc.settings import BCRYPT_COSTS, Settings, is_loopback
@@ -97,7 +97,7 @@ async def _build(
         checks=_checks(database, issuer.ring, canary),
         side_tasks=[
             keep_house([limits.prune, sessions.prune]),
-            *_key_tasks(settings, issuer.ring, canary),
+            *_key_tasks(settings, database, issuer.ring, canary),
         ],
     )
 
@@ -112,11 +112,15 @@ async def _prepare(settings: Settings, database: Pool, master_key: MasterKey) ->
     return Issuer(ring, settings.public_url, settings.audience, settings.access_token_seconds)
 
 
-def _key_tasks(settings: Settings, ring: KeyRing, canary: Canary | None) -> list[Coroutine[Any, Any, None]]:
+def _key_tasks(
+    settings: Settings, database: Pool, ring: KeyRing, canary: Canary | None
+) -> list[Coroutine[Any, Any, None]]:
+    looked = canary.keys_looked_at if canary else lambda: None
+    watch = KeyWatch(ring, settings.database_url, database, looked=looked)
     if canary is None:
-        return [watch(ring, settings.database_url, looked=lambda: None)]
+        return [watch.listen(), watch.look()]
     ring.is_loaded = canary.is_loaded
-    return [watch(ring, settings.database_url, looked=canary.keys_looked_at), canary.watch()]
+    return [watch.listen(), watch.look(), canary.watch()]
 
 
 def _application(

@@ -84,7 +84,7 @@ ONLY_KNOWN_TO = {
     "listener.work.service": ("listener.__main__",),
     "listener.work.worker": ("listener.work.service",),
     "listener.work.sweeper": ("listener.work.service",),
-    "listener.work.notices": ("listener.work.service",),
+    "listener.work.notices": ("listener.work.service", "listener.work.worker"),
     "listener.engine": ("listener.engine", "listener.__main__"),
     "listener.events": ("listener.events", "listener.__main__"),
     "listener.tasks": ("listener.tasks", "listener.work.attempt", "listener.work.outcomes"),

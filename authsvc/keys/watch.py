@@ -5,53 +5,58 @@ Knows neither what a key is nor who told.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
 
 import structlog
 
-from authsvc.database import COMMAND_SECONDS, CONNECT_SECONDS
+from authsvc.database import borrowed
 from authsvc.keys.ring import POLL_SECONDS, KeyRing
-from chassis.database import backoff, connect, passing, told
+from chassis.backoff import Backoff
+from chassis.database import Pool, passing, told
+from chassis.listen import ListenConnection
 
 CHANNEL = "pgrst"  # where PostgREST is told of the same changes
 
 log = structlog.get_logger()
 
 
-async def watch(ring: KeyRing, url: str, *, looked: Callable[[], None]) -> None:
-    """Look, forever; `looked` is called after each look. Raises StartError if the keys cannot be opened."""
-    delays = backoff(base=0.5, cap=5.0)
-    while True:
-        began = asyncio.get_running_loop().time()
-        try:
-            await _follow(ring, url, looked)
-        except Exception as error:
-            if not passing(error):
-                raise
-            log.warning("keys.not_followed", error=told(error))
-        if asyncio.get_running_loop().time() - began > POLL_SECONDS:
-            delays = backoff(base=0.5, cap=5.0)
-        await asyncio.sleep(next(delays))
+class KeyWatch:
+    """`listen` and `look`, both for ever; `looked` is called after each look."""
 
+    def __init__(self, ring: KeyRing, url: str, pool: Pool, *, looked: Callable[[], None]) -> None:
+        self._ring = ring
+        self._pool = pool
+        self._looked = looked
+        self._changed = asyncio.Event()
+        self._connection = ListenConnection(
+            url,
+            pool,
+            name="authsvc keys",
+            handlers={CHANNEL: lambda _payload: self._changed.set()},
+            missed=self._changed.set,
+        )
 
-async def _follow(ring: KeyRing, url: str, looked: Callable[[], None]) -> None:
-    options = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
-    connection = await connect(url, name="authsvc keys", **options)
-    try:
-        told = asyncio.Event()
-        await connection.add_listener(CHANNEL, lambda *_: told.set())
-        connection.add_termination_listener(lambda _: told.set())
+    async def listen(self) -> NoReturn:
+        """Hear that keys have changed."""
+        await self._connection.run()
+
+    async def look(self) -> NoReturn:
+        """Bring the ring up to date. Raises StartError if the keys cannot be opened."""
+        delays = Backoff(base=0.5, cap=5.0)
         while True:
-            told.clear()
-            await ring.look(connection)
-            looked()
-            await _wait(told)
-    finally:
-        connection.terminate()
-
-
-async def _wait(told: asyncio.Event) -> None:
-    try:
-        async with asyncio.timeout(POLL_SECONDS):
-            await told.wait()
-    except TimeoutError:
-        return
+            self._changed.clear()
+            try:
+                async with borrowed(self._pool) as connection:
+                    await self._ring.look(connection)
+            except Exception as error:
+                if not passing(error):
+                    raise
+                log.warning("keys.not_looked_at", error=told(error))
+                await asyncio.sleep(delays.next())
+                continue
+            delays.reset()
+            self._looked()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._changed.wait()

@@ -11,13 +11,14 @@ import structlog
 from chassis.admin import admin
 from chassis.database import Pool, backoff, passing, patiently, pool, told
 from chassis.http import serve
+from chassis.listen import ListenConnection
 from chassis.service import Lifecycle
 from listener.events import retention
 from listener.events.app import Services, build, farewell
 from listener.events.fetcher import FETCHERS, fetch
 from listener.events.hub import Hub
 from listener.events.keys import REREAD_SECONDS, Keys
-from listener.events.notices import Notices
+from listener.events.notices import listen
 from listener.events.reader import Reader
 from listener.events.settings import EventsSettings
 from listener.events.watch import WAITING_AT_ONCE, Watches
@@ -46,7 +47,7 @@ async def main(lifecycle: Lifecycle, settings: EventsSettings) -> None:
     ) as connections:
         keys, watches = Keys(connections), Watches(connections)
         services = Services(settings, connections, hub, keys, Reader(connections), watches)
-        notices = Notices(settings.database_url, connections, hub, watches)
+        notices = listen(settings.database_url, connections, hub, watches)
         await patiently(keys.refresh)
         async with asyncio.TaskGroup() as group:
             tasks = _start(group, services, notices)
@@ -56,7 +57,7 @@ async def main(lifecycle: Lifecycle, settings: EventsSettings) -> None:
                 task.cancel()
 
 
-async def _serve(lifecycle: Lifecycle, services: Services, notices: Notices) -> None:
+async def _serve(lifecycle: Lifecycle, services: Services, notices: ListenConnection) -> None:
     settings = services.settings
     checks = {"database": lambda: _answers(services.pool), "notices": lambda: _is_set(notices.listening)}
     async with (
@@ -68,7 +69,9 @@ async def _serve(lifecycle: Lifecycle, services: Services, notices: Notices) -> 
         services.hub.stop(lambda: farewell("shutdown"))
 
 
-def _start(group: asyncio.TaskGroup, services: Services, notices: Notices) -> list[asyncio.Task[None]]:
+def _start(
+    group: asyncio.TaskGroup, services: Services, notices: ListenConnection
+) -> list[asyncio.Task[None]]:
     hub, connections = services.hub, services.pool
     sides = {
         "notices": notices.run(),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 import structlog
 
@@ -50,9 +51,9 @@ class Running:
         """How many run on a model, or wait for it."""
         return sum(attempt.claimed.model_id == model_id for attempt in self)
 
-    def has_request(self, request_id: str) -> bool:
+    def has_request(self, request_id: UUID) -> bool:
         """Whether one of them works on it."""
-        return any(str(attempt.claimed.request_id) == request_id for attempt in self)
+        return any(attempt.claimed.request_id == request_id for attempt in self)
 
     def outstaying(self, seconds: float) -> Sequence[Claim]:
         """What has run for longer than that: its task does not end."""

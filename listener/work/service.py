@@ -146,7 +146,9 @@ def _wire(
     name = f"{socket.gethostname()}:{os.getpid()}"
     lease = Lease(connections.renewals, name=name, version=version("precis"), holder=worker)
     doorbell = Doorbell(url, name=f"{NAME}-bell", changed=worker.look)
-    notices = Notices(url, name=f"{NAME}-notices", ear=worker, worker=lambda: lease.claimant.worker_id)
+    notices = Notices(
+        url, statements, name=f"{NAME}-notices", ear=worker, worker=lambda: lease.claimant.worker_id
+    )
     sweeper = Sweeper(
         statements,
         lease=lease,

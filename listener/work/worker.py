@@ -24,6 +24,7 @@ from listener.work.attempt import Attempt, AttemptContext
 from listener.work.claim_floor import ClaimFloors
 from listener.work.doorbell import Doorbell
 from listener.work.lease import Lease
+from listener.work.notices import Control
 from listener.work.running import Running
 from listener.work.slot_leases import SlotLeases
 from listener.work.slots import Slots
@@ -116,9 +117,9 @@ class Worker:
         """A job may be ready."""
         self._wake.set()
 
-    def told(self, payload: str) -> None:
-        """Something was said about a request, or about models and slots."""
-        if payload == "models" or self._running.has_request(payload):
+    def told(self, about: Control) -> None:
+        """A request, or models and slots, have changed."""
+        if about == "models" or self._running.has_request(about):
             self._lease.nudge()
 
     def reconnected(self) -> None:

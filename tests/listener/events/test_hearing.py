@@ -34,14 +34,14 @@ async def test_a_killed_listen_connection_is_replaced_and_nothing_missed(
         assert (await client.next("change")).data["id"] == str(request)
         rows.start(request)
         await client.row(request, "running")
-    assert await events.metric("precis_events_listen_reconnects_total") >= 1
+    assert await events.metric("precis_listen_lost_total") >= 1
 
 
 async def test_a_listen_connection_that_hears_nothing_is_noticed_by_its_echo(
     database: Database, tokens: Tokens, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("listener.events.notices.ECHO_SECONDS", 0.3)
-    monkeypatch.setattr("listener.events.notices.ECHO_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("chassis.listen.ECHO_EVERY_SECONDS", 0.3)
+    monkeypatch.setattr("chassis.listen.ECHO_SECONDS", 0.5)
     ann = tokens.person()
     async with running(database) as events, events.stream(ann) as client:
         await client.row(rows.insert(ann), "queued")
@@ -54,11 +54,11 @@ async def test_a_listen_connection_that_hears_nothing_is_noticed_by_its_echo(
 async def test_a_live_listen_connection_hears_its_echo(
     database: Database, tokens: Tokens, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("listener.events.notices.ECHO_SECONDS", 0.05)
+    monkeypatch.setattr("chassis.listen.ECHO_EVERY_SECONDS", 0.05)
     async with running(database) as events, asyncio.timeout(PATIENCE_SECONDS):
-        before = await events.metric("precis_events_self_notify_rtt_seconds_count")
+        before = await events.metric("precis_listen_echo_seconds_count")
         [[pid]] = rows.execute(LISTENER)
-        while await events.metric("precis_events_self_notify_rtt_seconds_count") < before + 3:
+        while await events.metric("precis_listen_echo_seconds_count") < before + 3:
             pass
         assert rows.execute(LISTENER) == [(pid,)]
 

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from uuid import uuid4
 
 import pytest
 
 from listener.queue.rescue import ALIVE_LOCK
-from listener.work.notices import Notices
+from listener.work.notices import Control, Notices, parse_control
 from tests.fix_work import Desk
 
 pytestmark = pytest.mark.services
@@ -22,18 +23,18 @@ CUT = "select pg_terminate_backend(pid) from pg_stat_activity where application_
 class Ear:
     """Remembers what it was told."""
 
-    heard: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
+    heard: asyncio.Queue[object] = field(default_factory=asyncio.Queue)
 
     def rung(self) -> None:
         self.heard.put_nowait("rung")
 
-    def told(self, payload: str) -> None:
-        self.heard.put_nowait(payload)
+    def told(self, about: Control) -> None:
+        self.heard.put_nowait(about)
 
     def reconnected(self) -> None:
         self.heard.put_nowait("reconnected")
 
-    async def next(self) -> str:
+    async def next(self) -> object:
         return await asyncio.wait_for(self.heard.get(), 15)
 
 
@@ -45,24 +46,33 @@ class Worker:
 @asynccontextmanager
 async def notices(desk: Desk) -> AsyncIterator[tuple[Notices, Ear, Worker]]:
     ear, worker = Ear(), Worker()
-    listening = Notices(desk.database.url("listener"), name="test-notices", ear=ear, worker=lambda: worker.id)
-    running = asyncio.create_task(listening.run())
-    try:
-        assert await ear.next() == "reconnected"
-        yield listening, ear, worker
-    finally:
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(running, 5)
+    url = desk.database.url("listener")
+    async with desk.statements() as pool:
+        listening = Notices(url, pool, name="test-notices", ear=ear, worker=lambda: worker.id)
+        running = asyncio.create_task(listening.run())
+        try:
+            assert await ear.next() == "reconnected"
+            yield listening, ear, worker
+        finally:
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(running, 5)
 
 
-async def test_rings_and_words_reach_the_ear_but_not_the_echo(desk: Desk) -> None:
+async def test_rings_and_words_reach_the_ear_and_nonsense_does_not(desk: Desk) -> None:
+    request = uuid4()
     async with notices(desk) as (_, ear, _worker):
         desk.query("select pg_notify('precis_bell', '')")
         desk.query("select pg_notify('precis_control', 'models')")
-        desk.query("select pg_notify('precis_control', 'echo:not ours')")
+        desk.query("select pg_notify('precis_control', 'nonsense')")
+        desk.query("select pg_notify('precis_control', %s)", str(request))
         desk.query("select pg_notify('precis_bell', '')")
-        assert [await ear.next() for _ in range(3)] == ["rung", "models", "rung"]
+        assert [await ear.next() for _ in range(4)] == ["rung", "models", request, "rung"]
+
+
+@pytest.mark.parametrize("payload", ["", "model", "Models", "echo:1", "1" * 31, "models,models"])
+def test_a_control_message_that_is_neither_a_request_nor_models_says_nothing(payload: str) -> None:
+    assert parse_control(payload) is None
 
 
 async def test_its_session_shows_that_the_worker_lives_whatever_its_number(desk: Desk) -> None:
