@@ -1,11 +1,11 @@
 """Removes rows that have had their day. Knows no table: only what to call, and how often."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from chassis.backoff import spread
 from chassis.database import passing, told
 
 EVERY_SECONDS = 600.0
@@ -23,4 +23,4 @@ async def keep_house(chores: Sequence[Callable[[], Awaitable[None]]]) -> None:
                 if not passing(error):
                     raise
                 log.warning("housekeeping.put_off", error=told(error))
-        await asyncio.sleep(EVERY_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 (spreads load, guards nothing)
+        await asyncio.sleep(spread(0.5 * EVERY_SECONDS, 1.5 * EVERY_SECONDS))

@@ -4,8 +4,7 @@ Knows no table and no statement but its own probes.
 """
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
@@ -15,6 +14,7 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolAcquireContext
 
+from chassis.backoff import Backoff
 from chassis.errors import StartError
 
 if TYPE_CHECKING:  # generic for the type checker only
@@ -148,7 +148,7 @@ async def patiently(action: Callable[[], Awaitable[T]]) -> T:
 
     Raises StartError for what only a person can mend: a wrong password or role, a schema that is not there.
     """
-    delays = backoff(base=STARTING_BASE_SECONDS, cap=STARTING_CAP_SECONDS)
+    delays = Backoff(base=STARTING_BASE_SECONDS, cap=STARTING_CAP_SECONDS)
     while True:
         try:
             return await action()
@@ -158,7 +158,7 @@ async def patiently(action: Callable[[], Awaitable[T]]) -> T:
             if not passing(error):
                 raise
             log.warning("database.awaited", error=told(error))
-            await asyncio.sleep(next(delays))
+            await asyncio.sleep(delays.next())
 
 
 def setup_fault(error: BaseException) -> str | None:
@@ -188,14 +188,6 @@ def told(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     text = "" if refused(error) or not error.args else f": {str(error.args[0])[:TOLD_MAX_CHARS]}"
     return f"{type(error).__name__}{text} [{state}]"
-
-
-def backoff(*, base: float, cap: float) -> Iterator[float]:
-    """Seconds to wait before each next try, forever: uniform in 0 .. min(cap, base * 2^n) ("full jitter")."""
-    ceiling = base
-    while True:
-        yield random.uniform(0, min(cap, ceiling))  # noqa: S311 (spreads load, guards nothing)
-        ceiling = min(cap, ceiling * 2)
 
 
 def split_hosts(url: str) -> tuple[str, list[tuple[str, int]]]:

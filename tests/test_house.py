@@ -129,3 +129,11 @@ def test_the_files_that_the_code_map_names_exist() -> None:
 ])  # fmt: skip
 def test_a_command_that_does_not_exist_would_be_seen(command: str, known: bool) -> None:
     assert is_known(command) is known
+
+
+def test_random_delays_have_one_spelling() -> None:
+    """chassis.backoff: full jitter, and what is spread between two bounds."""
+    drawn = re.compile(r"\brandom\.(uniform|random|randint|randrange|triangular|expovariate)\(")
+    services = [file for file in FILES if file.parts[0] in ("chassis", "listener", "authsvc")]
+    found = {str(file) for file in services if drawn.search((ROOT / file).read_text(encoding="utf-8"))}
+    assert found == {"chassis/backoff.py"}

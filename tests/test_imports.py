@@ -72,7 +72,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "listener.model.server": ("listener.model.diagnosis",),
     "listener.model.listing": ("listener.model.diagnosis",),
     "listener.model.calibration": ("listener.text",),
-    "listener.model.breaker": ("listener.model.rulings", "listener.errors"),
+    "listener.model.breaker": ("listener.model.rulings", "listener.errors", "chassis.backoff"),
     "listener.model.diagnosis": ("listener.model.rulings", "listener.errors"),
     "listener.model.rulings": ("listener.errors",),
     "authsvc.errors": ("chassis",),

@@ -6,7 +6,6 @@ Knows what is answered; how streams are fed is the hub's and the fetchers' affai
 import asyncio
 import contextlib
 import json
-import random
 import socket
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from chassis.backoff import spread
 from chassis.bearer import Claims, refusal
 from chassis.database import Pool, troubled
 from chassis.http import ApiError, application
@@ -146,7 +146,8 @@ class Endpoints:
         if request.transport is None:
             return response
         stream, opening = _open(request.transport, asked, admission.head)
-        age = self._services.settings.stream_max_seconds * random.uniform(1 - AGE_JITTER, 1)  # noqa: S311 (spreads load)
+        longest = self._services.settings.stream_max_seconds
+        age = spread((1 - AGE_JITTER) * longest, longest)
         claims = admission.claims
         with (
             self._services.hub.joined(claims.subject, admission.claims_text, stream) as ask,
@@ -228,4 +229,4 @@ def _text(claims: Claims) -> str:
 
 
 def _spread(limits: tuple[int, int]) -> int:
-    return random.randint(*limits)  # noqa: S311 (spreads load)
+    return round(spread(*limits))

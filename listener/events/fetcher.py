@@ -8,7 +8,8 @@ from typing import Final
 
 import structlog
 
-from chassis.database import backoff, connection_lost, passing, told
+from chassis.backoff import Backoff
+from chassis.database import connection_lost, passing, told
 from listener.events import frames
 from listener.events.hub import Hub, Turn
 from listener.events.reader import READ_MAX_PIECES, Reader, RefusedError
@@ -24,18 +25,18 @@ log = structlog.get_logger()
 
 async def fetch(hub: Hub, reader: Reader) -> None:
     """Read for ever. A lost database is waited for; a read that fails otherwise ends its own streams only."""
-    delays = backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
+    delays = Backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
     while True:
         async with hub.turn() as turn:
             try:
                 await _serve(turn, hub, reader)
-                delays = backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
+                delays.reset()
             except RefusedError as error:
                 _end(turn, _refused(error))
             except Exception as error:
                 if connection_lost(error):
                     hub.soil(turn.audience, partials=True)
-                    await asyncio.sleep(next(delays))
+                    await asyncio.sleep(delays.next())
                 elif passing(error):
                     log.error("stream.read_failed", owner=str(turn.audience.owner), error=told(error))
                     _end(turn, Ending("error", frames.bye("error", ERROR_RETRY_MILLISECONDS)))

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from chassis.admin import admin
-from chassis.database import Pool, backoff, passing, patiently, pool, told
+from chassis.backoff import Backoff
+from chassis.database import Pool, passing, patiently, pool, told
 from chassis.http import serve
 from chassis.listen import ListenConnection
 from chassis.service import Lifecycle
@@ -92,17 +93,17 @@ async def _sweep(hub: Hub) -> None:
 
 async def _each(seconds: float, action: Callable[[], Awaitable[None]]) -> None:
     """Do it again and again; soon again where the database was in trouble."""
-    delays = backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
+    delays = Backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
     while True:
         pause = seconds
         try:
             await action()
-            delays = backoff(base=RETRY_BASE_SECONDS, cap=RETRY_CAP_SECONDS)
+            delays.reset()
         except Exception as error:
             if not passing(error):
                 raise
             log.warning("events.put_off", error=told(error))
-            pause = next(delays)
+            pause = delays.next()
         await asyncio.sleep(pause)
 
 

@@ -4,7 +4,6 @@ Knows no stream: it is told owners, and tells which of them may have missed some
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Collection
 from typing import Final
@@ -13,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from chassis.backoff import spread
 from chassis.database import Pool, passing, told
 
 WATCH_SECONDS: Final = 60.0
@@ -66,7 +66,7 @@ class Watches:
                 if not passing(error):
                     raise
                 log.warning("watches.not_renewed", error=told(error))
-            skipped = RENEW_SKIPPED_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 (spreads load)
+            skipped = spread(0.5 * RENEW_SKIPPED_SECONDS, 1.5 * RENEW_SKIPPED_SECONDS)
             await self._rest(RENEW_SECONDS if reached_all else skipped)
 
     async def ensure(self, owner: UUID) -> None:

@@ -5,11 +5,11 @@ Decisions only; knows no clock and no server. Each process decides by its own ca
 worker and a server need not lie between another and the same server, and a few failed calls are soon made.
 """
 
-import random
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
+from chassis.backoff import full_jitter
 from listener.errors import CapacityError, TaskError
 from listener.model.rulings import RULINGS
 
@@ -137,6 +137,5 @@ def judge(error: TaskError) -> Finding:
 
 
 def jitter(openings: int) -> float:
-    """Seconds to stay open the n-th time in a row: random below a ceiling that doubles up to a minute."""
-    ceiling = min(OPEN_CAP_SECONDS, OPEN_SECONDS * 2 ** min(openings - 1, 30))
-    return random.uniform(0, ceiling)  # noqa: S311 (spreads load, guards nothing)
+    """Seconds to stay open the n-th time in a row."""
+    return full_jitter(openings, base=OPEN_SECONDS, cap=OPEN_CAP_SECONDS)

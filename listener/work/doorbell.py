@@ -13,7 +13,8 @@ import asyncpg
 import structlog
 from prometheus_client import Gauge
 
-from chassis.database import backoff, connect, passing, told
+from chassis.backoff import Backoff
+from chassis.database import connect, passing, told
 
 # Waits for those who are making a job ready now: they did not ring.
 HANG_UP_A_SIGN: LiteralString = "lock table private.bell in share mode"
@@ -57,19 +58,19 @@ class Doorbell:
 
     async def run(self) -> None:
         """Hold the lock whenever it is wanted, for ever, on whatever connection there is."""
-        delays = backoff(base=0.1, cap=5.0)
+        delays = Backoff(base=0.1, cap=5.0)
         while True:
             try:
                 async with self._connected() as connection:
                     while True:
                         await self._wanted.wait()
                         await self._hold(connection)
-                        delays = backoff(base=0.1, cap=5.0)
+                        delays.reset()
             except Exception as error:
                 if not passing(error):
                     raise
                 log.warning("doorbell.lost", error=told(error))
-            await asyncio.sleep(next(delays))
+            await asyncio.sleep(delays.next())
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator["asyncpg.Connection[Any]"]:

@@ -12,7 +12,8 @@ from typing import Protocol
 import structlog
 from prometheus_client import Counter, Histogram
 
-from chassis.database import backoff, passing, told
+from chassis.backoff import Backoff
+from chassis.database import passing, told
 from listener.queue import workers
 from listener.queue.connection import KeptConnection
 from listener.queue.jobs import Claimant
@@ -136,19 +137,19 @@ class Lease:
 
     async def run(self) -> None:
         """Renew for ever: every 2 s, when nudged, and again soon after a failure."""
-        delays = backoff(base=0.1, cap=1.0)
+        delays = Backoff(base=0.1, cap=1.0)
         while True:
             self._nudged.clear()
             try:
                 await self._renew()
-                delays = backoff(base=0.1, cap=1.0)
+                delays.reset()
                 pause = RENEW_SECONDS
             except Exception as error:
                 if not passing(error):
                     raise
                 self.vigil.distrust()
                 log.warning("lease.not_renewed", error=told(error), silence=self._silence())
-                pause = next(delays)
+                pause = delays.next()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._nudged.wait()

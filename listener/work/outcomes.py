@@ -6,14 +6,14 @@ Decides on retries. Knows no model and no slot.
 
 import asyncio
 import json
-import random
 from dataclasses import dataclass
 from typing import Any, assert_never
 
 import asyncpg
 import structlog
 
-from chassis.database import backoff, passing, refused, told
+from chassis.backoff import Backoff, full_jitter
+from chassis.database import passing, refused, told
 from listener.errors import CapacityError, PermanentError, TaskError
 from listener.queue import jobs
 from listener.queue.connection import AT_ONCE
@@ -75,8 +75,8 @@ def decide(
     """What becomes of a job whose attempt ended in `error`: `attempts` with this one, `refusals` in a row of
     its host, `tried_seconds` since its first claim.
 
-    Full jitter: random between 0 and min(60 s, 1 s * 2^n), not before a busy server wants to be asked again,
-    and no further than the end of the budget.
+    Full jitter up to a minute, not before a busy server wants to be asked again, and no further than the end
+    of the budget.
     """
     if isinstance(error, PermanentError):
         return Failed(error.code, error.message)
@@ -109,8 +109,7 @@ def spoken(seconds: float) -> str:
 
 def jitter(tries: int) -> float:
     """Seconds to wait after so many tries."""
-    ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_SECONDS * 2 ** min(tries - 1, 30))
-    return random.uniform(0, ceiling)  # noqa: S311 (spreads load, guards nothing)
+    return full_jitter(tries, base=BACKOFF_SECONDS, cap=BACKOFF_CAP_SECONDS)
 
 
 async def write(pool: "asyncpg.Pool[Any]", claimed: Claimed, outcome: Outcome) -> bool:
@@ -119,7 +118,7 @@ async def write(pool: "asyncpg.Pool[Any]", claimed: Claimed, outcome: Outcome) -
     Every outcome may be written twice: its commit's answer can get lost. The epoch lets only one count. A
     result that the database will never take fails its job, and nobody else's.
     """
-    delays = backoff(base=0.05, cap=2.0)
+    delays = Backoff(base=0.05, cap=2.0)
     while True:
         try:
             async with pool.acquire() as connection:
@@ -132,7 +131,7 @@ async def write(pool: "asyncpg.Pool[Any]", claimed: Claimed, outcome: Outcome) -
                 outcome = Failed("result_refused", RESULT_REFUSED)
                 continue
             if getattr(error, "sqlstate", None) not in AT_ONCE:
-                await asyncio.sleep(next(delays))
+                await asyncio.sleep(delays.next())
 
 
 async def _write_once(connection: Connection, claimed: Claimed, outcome: Outcome) -> bool:

@@ -1,13 +1,13 @@
 """Deletes requests that ended long ago, now and then. Any worker may run it."""
 
 import asyncio
-import random
 from typing import Any
 
 import asyncpg
 import structlog
 from prometheus_client import Counter
 
+from chassis.backoff import spread
 from chassis.database import passing, told
 from listener.queue import expiry
 
@@ -31,7 +31,7 @@ class Retention:
         """Look once a minute; while there is much to delete, batch after batch."""
         while True:
             full = await self._sweep()
-            await asyncio.sleep(BREATH_SECONDS if full else LOOK_SECONDS * random.uniform(1, 1.2))  # noqa: S311
+            await asyncio.sleep(BREATH_SECONDS if full else spread(LOOK_SECONDS, 1.2 * LOOK_SECONDS))
 
     async def _sweep(self) -> bool:
         """Whether there may be more."""

@@ -7,7 +7,6 @@ run it; the statements let one at a time.
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +14,8 @@ import asyncpg
 import structlog
 from prometheus_client import Counter
 
-from chassis.database import backoff, passing, told
+from chassis.backoff import Backoff, spread
+from chassis.database import passing, told
 from listener.queue import rescue
 from listener.queue.jobs import Claim
 from listener.queue.rescue import Rescued
@@ -77,20 +77,20 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep when there is something to sweep, for ever."""
-        delays = backoff(base=0.1, cap=2.0)
+        delays = Backoff(base=0.1, cap=2.0)
         while True:
             self._wake.clear()
             try:
                 await self._sweep()
-                delays = backoff(base=0.1, cap=2.0)
+                delays.reset()
                 pause = min(self._rescue_at, self._due_at, self._prune_at, self._lift_at) - self._now()
             except Exception as error:
                 if not passing(error):
                     raise
                 log.warning("sweeper.failed", error=told(error))
-                pause = next(delays)
+                pause = delays.next()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, pause) + random.uniform(0, JITTER_SECONDS)):  # noqa: S311
+                async with asyncio.timeout(max(0.0, pause) + spread(0, JITTER_SECONDS)):
                     await self._wake.wait()
 
     async def _sweep(self) -> None:

@@ -12,7 +12,8 @@ import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
-from chassis.database import backoff, passing, told
+from chassis.backoff import Backoff
+from chassis.database import passing, told
 from listener.model.breaker import UNKNOWN, Caller
 from listener.model.hosts import Hosts
 from listener.model.rulings import rule
@@ -64,7 +65,7 @@ class Worker:
         self._unknown_claims: frozenset[tuple[int, int]] = frozenset()
         self._seen_once: frozenset[tuple[int, int]] = frozenset()
         self._ladder: Iterator[float] = iter(())
-        self._delays = backoff(base=0.1, cap=2.0)
+        self._delays = Backoff(base=0.1, cap=2.0)
         self._closing = False
 
     def attach(self, lease: Lease, doorbell: Doorbell, *, moved: Callable[[], None]) -> None:
@@ -169,8 +170,8 @@ class Worker:
             if not passing(error):
                 raise
             log.warning("worker.cannot_claim", error=told(error))
-            return next(self._delays)
-        self._delays = backoff(base=0.1, cap=2.0)
+            return self._delays.next()
+        self._delays.reset()
         return pause
 
     async def _hand_back_unknown(self) -> None:
