@@ -27,6 +27,7 @@ from authsvc.sessions import Lifetimes, Sessions
 from authsvc.settings import BCRYPT_COSTS, Settings, is_loopback
 from authsvc.tokens import Issuer
 from chassis.admin import admin
+from chassis.cors import allow_origins
 from chassis.database import Pool, patiently, pool
 from chassis.errors import StartError
 from chassis.http import application, serve
@@ -139,6 +140,7 @@ def _application(
     app.middlewares.append(_translate)
     app.on_response_prepare.append(browsers.add_headers)
     app.add_routes(endpoints.routes())
+    allow_origins(app, browsers.origins, credentials=True)
     return app
 
 

@@ -12,13 +12,13 @@ from aiohttp import hdrs, web
 
 from authsvc.errors import OriginError
 from authsvc.settings import is_loopback_host
+from chassis.cors import origin_of
 
 Delivery: TypeAlias = Literal["cookie", "body"]
 
 COOKIE = "authsvc_rt"
 # Not "/": PostgREST copies every cookie it is sent into a setting that SQL and logs can see.
 COOKIE_PATH = "/auth"
-PREFLIGHT_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Browsers:
     def require_origin(self, request: web.Request) -> None:
         """Raises OriginError unless the request comes from an allowed page: a cookie is sent for any page."""
         if hdrs.ORIGIN in request.headers:
-            allowed = self.allows(request)
+            allowed = origin_of(request) in self.origins
         else:
             allowed = request.headers.getall("Sec-Fetch-Site", []) == ["same-origin"]
         if not allowed:
@@ -76,30 +76,7 @@ class Browsers:
     def clear_cookie(self, response: web.Response) -> None:
         self.set_cookie(response, "", until=datetime.now(UTC))
 
-    def allows(self, request: web.Request) -> bool:
-        """Whether exactly one Origin is given, and it is one of ours."""
-        given = request.headers.getall(hdrs.ORIGIN, [])
-        return len(given) == 1 and given[0] in self.origins
-
-    async def add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Let allowed pages read the answer; every answer says that it depends on the page."""
+    async def add_headers(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Have browsers come by https only, where that is how we are reached."""
         if self.is_https:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
-        if not request.path.startswith(f"{COOKIE_PATH}/"):
-            return
-        response.headers.add(hdrs.VARY, hdrs.ORIGIN)
-        if self.allows(request):
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
-            response.headers[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
-            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = "Retry-After, X-Request-Id"
-
-    async def preflight(self, request: web.Request) -> web.Response:
-        """The answer to a browser that asks before it sends."""
-        if not self.allows(request):
-            raise OriginError
-        headers = {
-            hdrs.ACCESS_CONTROL_ALLOW_METHODS: "POST",
-            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "authorization, content-type",
-            hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_SECONDS),
-        }
-        return web.Response(status=204, headers=headers)

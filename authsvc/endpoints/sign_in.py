@@ -45,7 +45,6 @@ class Endpoints:
         }
         return [
             *(web.post(path, handler) for path, handler in posts.items()),
-            *(web.options(path, self.browsers.preflight) for path in posts),
             web.get("/.well-known/jwks.json", self.key_set),
         ]
 

@@ -16,10 +16,10 @@ from aiohttp import hdrs, web
 
 from chassis.backoff import spread
 from chassis.bearer import Claims, refusal
+from chassis.cors import allow_origins
 from chassis.database import Pool, troubled
 from chassis.http import ApiError, application
 from listener.events import frames, query, tickets
-from listener.events.cors import allow_origins
 from listener.events.hub import Hub, TooManyStreamsError
 from listener.events.incarnation import Head, Position, loss, parse
 from listener.events.keys import Keys
