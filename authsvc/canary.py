@@ -5,7 +5,6 @@ published keys can sign. Knows PostgREST's address and its error codes, and noth
 """
 
 import asyncio
-import base64
 import json
 import logging
 import time
@@ -15,6 +14,7 @@ from uuid import uuid4
 
 import aiohttp
 import structlog
+from jwt.utils import base64url_encode
 
 from authsvc.keys.master import mac
 from authsvc.keys.ring import KeySet
@@ -56,8 +56,8 @@ def judge_genuine(status: int, code: str) -> Verdict:
 def forge(claims: Mapping[str, Any], document: bytes) -> str:
     """What an attacker can make of the published key set. By hand: PyJWT will not use a JWKS as a secret."""
     header = {"alg": "HS256", "typ": TOKEN_TYPE}
-    signed = b".".join(_encode(json.dumps(part).encode()) for part in (header, claims))
-    return b".".join((signed, _encode(mac(document, signed)))).decode("ascii")
+    signed = b".".join(base64url_encode(json.dumps(part).encode()) for part in (header, claims))
+    return b".".join((signed, base64url_encode(mac(document, signed)))).decode("ascii")
 
 
 class Canary:
@@ -148,7 +148,3 @@ class Canary:
     def _claims(self) -> dict[str, Any]:
         nobody = Subject(uuid4(), uuid4(), authenticated_at=0, amr=(), aal=1)
         return self._issuer.claims(nobody)
-
-
-def _encode(raw: bytes) -> bytes:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")

@@ -3,7 +3,6 @@
 Knows no database and no HTTP.
 """
 
-import base64
 import os
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import jwt
+from jwt.utils import base64url_encode
 
 from authsvc.keys.ring import KeyRing, SigningKey
 from chassis.bearer import TOKEN_TYPE, Claims, Verifier
@@ -58,7 +58,7 @@ class Issuer:
             "role": ROLE,
             "iat": now,
             "exp": now + self.lifetime_seconds,
-            "jti": base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode("ascii"),
+            "jti": base64url_encode(os.urandom(16)).decode("ascii"),
             "amr": list(subject.amr),
             "aal": subject.aal,
             "auth_time": subject.authenticated_at,

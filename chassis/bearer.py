@@ -4,7 +4,7 @@ Knows no database: whether the token's session still lives is the caller's quest
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,12 @@ class Claims:
     expires_at: int
     role: str
     raw: Mapping[str, Any]
+
+
+def public_keys(documents: Iterable[str]) -> dict[str, Ed25519PublicKey]:
+    """The keys by kid, from their JWKs as JSON. Raises PyJWTError for what is none."""
+    keys = [jwt.PyJWK.from_json(document) for document in documents]
+    return {str(key.key_id): key.key for key in keys}
 
 
 class Verifier:

@@ -4,20 +4,22 @@ next (published, not signing) -> active (signs, exactly one) -> retiring (publis
 expired) -> gone. Knows no token and no account.
 """
 
-import base64
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from jwt.algorithms import OKPAlgorithm
+from jwt.utils import base64url_encode
 
 from authsvc.database import Connection
+from chassis.bearer import public_keys
 from chassis.errors import StartError
 
 State = Literal["next", "active", "retiring"]
@@ -208,7 +210,7 @@ class KeyRing:
         return KeySet(
             active=signing["active"],
             coming=coming,
-            public={jwk["kid"]: _public_key(jwk) for jwk in jwks},
+            public=public_keys(key.public_jwk for key in keys),
             document=json.dumps({"keys": jwks}, separators=(",", ":")).encode("ascii"),
         )
 
@@ -222,15 +224,8 @@ async def publish_issuer(connection: Connection, *, issuer: str, audience: str) 
 
 def make_jwk(public: Ed25519PublicKey) -> dict[str, str]:
     """The public key as a JWK (RFC 8037); kid is its thumbprint (RFC 7638)."""
-    required = {"crv": "Ed25519", "kty": "OKP", "x": _encode(public.public_bytes_raw())}
+    required = OKPAlgorithm.to_jwk(public, as_dict=True)
     thumbprint = hashlib.sha256(json.dumps(required, separators=(",", ":"), sort_keys=True).encode()).digest()
     # Exactly "EdDSA": the newer name "Ed25519" makes PostgREST 12 take the whole set for an HMAC secret.
-    return {**required, "kid": _encode(thumbprint), "alg": "EdDSA", "use": "sig"}
-
-
-def _public_key(jwk: dict[str, Any]) -> Ed25519PublicKey:
-    return Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(jwk["x"] + "="))
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    kid = base64url_encode(thumbprint).decode("ascii")
+    return {**required, "kid": kid, "alg": "EdDSA", "use": "sig"}

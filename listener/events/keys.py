@@ -4,15 +4,13 @@ Knows no private key and no session.
 """
 
 import asyncio
-import base64
-import json
 import time
 from typing import Final
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from chassis.bearer import Claims, Verifier
+from chassis.bearer import Claims, Verifier, public_keys
 from chassis.database import Pool
 from chassis.http import ApiError
 
@@ -45,7 +43,7 @@ class Keys:
         """Read the keys now: a retired one stops counting."""
         self._read_at = time.monotonic()
         rows = await self._pool.fetch(READ_KEYS)
-        self._keys = dict(_key(row["jwk"]) for row in rows)
+        self._keys = public_keys(row["jwk"] for row in rows)
         self._verifier = (
             Verifier(self._keys, issuer=rows[0]["issuer"], audience=rows[0]["audience"]) if rows else None
         )
@@ -64,9 +62,3 @@ def _kid(token: str) -> str | None:
     except jwt.PyJWTError:
         return None
     return kid if isinstance(kid, str) else None
-
-
-def _key(jwk: str) -> tuple[str, Ed25519PublicKey]:
-    members = json.loads(jwk)
-    raw = base64.urlsafe_b64decode(members["x"] + "=")
-    return members["kid"], Ed25519PublicKey.from_public_bytes(raw)

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from chassis.bearer import Claims, Verifier
+from chassis.bearer import Claims, Verifier, public_keys
 from chassis.errors import ApiError
 
 ISSUER = "https://auth.example.org"
@@ -71,6 +71,15 @@ def refusal(token: str) -> ApiError:
     with pytest.raises(ApiError) as caught:
         VERIFIER.verify(token)
     return caught.value
+
+
+def test_keys_are_read_from_their_jwks() -> None:
+    """The key and the thumbprint of RFC 8037, appendix A."""
+    x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "a", "alg": "EdDSA", "use": "sig"}
+    [(kid, key)] = public_keys([json.dumps(jwk)]).items()
+    raw = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
+    assert (kid, key.public_bytes_raw().hex()) == ("a", raw)
 
 
 def test_a_token_of_ours_is_taken_with_its_claims() -> None:
