@@ -1,6 +1,7 @@
 """Reading an e-mail address strictly, and the key under which it is the same account.
 
-Knows no database and sends nothing.
+Knows no database and sends nothing. email-validator was tried: it turns a fullwidth domain into ASCII, lets a
+local part be too long, and refuses `.local` and `.test`, so that most of this would stay beside it.
 """
 
 import re
