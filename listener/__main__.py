@@ -4,15 +4,14 @@ ends."""
 import sys
 from collections.abc import Sequence
 from logging import WARNING, getLogger
-from pathlib import Path
 
 from chassis import logging
 from chassis.service import EXIT_USAGE, run, settings_or_exit
 
 USAGE = """\
-usage: listener work   [--check]                  run requests against model servers
-       listener events [--check]                  push changes to browsers
-       listener engine [--check] [--faults FILE]  the built-in extractive engine behind Ollama's interface"""
+usage: listener work   [--check]  run requests against model servers
+       listener events [--check]  push changes to browsers
+       listener engine [--check]  the built-in extractive engine behind Ollama's interface"""
 
 
 def main() -> int:
@@ -50,24 +49,9 @@ def _engine(arguments: Sequence[str]) -> int:
     from listener.engine.service import main
     from listener.engine.settings import EngineSettings
 
-    arguments, faults = _take_faults(arguments)
     settings = settings_or_exit(EngineSettings, arguments)
     logging.configure("listener engine", level=settings.log_level, format=settings.log_format)
-    return run(lambda lifecycle: main(lifecycle, settings, faults=faults))
-
-
-def _take_faults(arguments: Sequence[str]) -> tuple[list[str], Path | None]:
-    """The arguments without `--faults FILE`, and the file. For tests: no setting can switch faults on."""
-    rest = list(arguments)
-    if "--faults" not in rest:
-        return rest, None
-    at = rest.index("--faults")
-    if at + 1 == len(rest):
-        print(USAGE, file=sys.stderr)
-        raise SystemExit(EXIT_USAGE)
-    file = Path(rest[at + 1])
-    del rest[at : at + 2]
-    return rest, file
+    return run(lambda lifecycle: main(lifecycle, settings))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ pytest_plugins = [
     "tests.fix_postgres",
     "tests.fix_tokens",
     "tests.fix_events",
+    "tests.fix_engine",
     "tests.fix_stack",
     "tests.fix_postgrest",
     "tests.fix_ollama",
-    "tests.fix_engine",
     "tests.fix_work",
 ]

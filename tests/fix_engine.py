@@ -4,21 +4,20 @@
 """
 
 import contextlib
-import itertools
-import json
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fix_postgres import free_port
-from tests.part import Part, write_whole
+from tests.fix_postgres import ROOT, free_port
+from tests.part import Part
+from tests.scripted_engine.rules import RuleFile
 
 MODEL = "extractive:latest"
 
@@ -29,40 +28,34 @@ class ModelServer:
 
     part: Part
     url: str
-    file: Path
-    told: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    rules: RuleFile
 
-    @contextlib.contextmanager
-    def faults(self, *rules: Mapping[str, Any]) -> Iterator[None]:
-        """It misbehaves by these rules until the end of the block; one without `match` is for each call."""
-        write_whole(self.file, json.dumps([self._fresh(rule) for rule in rules]))
-        try:
-            yield
-        finally:
-            write_whole(self.file, "[]")
+    def faults(self, *rules: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
+        """It misbehaves by these rules until the end of the block."""
+        return self.rules.in_force(*rules)
 
-    def _fresh(self, rule: Mapping[str, Any]) -> dict[str, Any]:
-        """The engine remembers how often it applied a rule: another test's differs by microseconds."""
-        return {"match": {}} | dict(rule) | {"seconds": rule.get("seconds", 0.0) + next(self.told) / 1e6}
+
+def engine_part(rules: RuleFile, admin: str, log: Path, environ: Mapping[str, str]) -> Part:
+    """The process, not yet started; its addresses and all else are in `environ`."""
+    argv = (sys.executable, "-m", "tests.scripted_engine", str(rules.file))
+    return Part("engine", argv, f"http://{admin}/readyz", log, {**environ, "PYTHONPATH": str(ROOT)})
 
 
 @contextlib.contextmanager
 def running_model_server() -> Iterator[ModelServer]:
     folder = Path(tempfile.mkdtemp(prefix="precis-engine-", dir="/tmp"))
-    port, admin_port = free_port(), free_port()
+    address, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PRECIS_")} | {
-        "PRECIS_ENGINE_LISTEN": f"127.0.0.1:{port}",
-        "PRECIS_ENGINE_ADMIN_LISTEN": f"127.0.0.1:{admin_port}",
+        "PRECIS_ENGINE_LISTEN": address,
+        "PRECIS_ENGINE_ADMIN_LISTEN": admin,
         "PRECIS_LOG_FORMAT": "json",
     }
-    file = folder / "faults.json"
-    file.write_text("[]")
-    argv = (str(Path(sys.executable).parent / "listener"), "engine", "--faults", str(file))
-    part = Part("engine", argv, f"http://127.0.0.1:{admin_port}/readyz", folder / "engine.log", environ)
+    rules = RuleFile(folder / "faults.json")
+    part = engine_part(rules, admin, folder / "engine.log", environ)
     try:
         part.start()
         part.wait_ready()
-        yield ModelServer(part, f"http://127.0.0.1:{port}", file)
+        yield ModelServer(part, f"http://{address}", rules)
     finally:
         part.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -26,8 +26,10 @@ from precis import binary, layout, postgrest
 from precis.settings import StackSettings
 
 from chassis.settings import load
+from tests.fix_engine import engine_part
 from tests.fix_postgres import ROOT, Cluster, Database, free_port
-from tests.part import LOOK_AGAIN_SECONDS, Part, run, write_whole
+from tests.part import LOOK_AGAIN_SECONDS, Part, run
+from tests.scripted_engine.rules import RuleFile
 from tests.stack.client import Client
 
 PASSWORD = "velvet harbour quiet nine 42"
@@ -50,6 +52,9 @@ class Stack:
     folder: Path
     sections: Sections
     parts: dict[str, Part] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rules = RuleFile(self.folder / "faults.json")
 
     @property
     def work(self) -> Part:
@@ -102,15 +107,9 @@ class Stack:
         with run(second):
             yield second
 
-    @contextlib.contextmanager
-    def faults(self, *rules: Mapping[str, Any]) -> Iterator[None]:
+    def faults(self, *rules: Mapping[str, Any]) -> contextlib.AbstractContextManager[None]:
         """The engine misbehaves by these rules until the end of the block."""
-        file = self.folder / "faults.json"
-        write_whole(file, json.dumps(rules))
-        try:
-            yield
-        finally:
-            write_whole(file, "[]")
+        return self.rules.in_force(*rules)
 
     def metric(self, part: str, name: str, **labels: str) -> float:
         """What that part's /metrics tells, 0 if nothing yet; summed over other labels."""
@@ -122,8 +121,9 @@ class Stack:
         return sum(float(line.split()[-1]) for line in samples if all(text in line for text in wanted))
 
     def cancelled_calls(self) -> float:
-        """Model calls that were closed before their end, as the engine counts them."""
-        return self.metric("engine", "precis_engine_calls_total", outcome="cancelled")
+        """Model calls that were closed before their end: while the engine worked, or was held up."""
+        held_up = self.metric("engine", "scripted_engine_cancelled_total")
+        return held_up + self.metric("engine", "precis_engine_calls_total", outcome="cancelled")
 
     def query(self, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
         """As the superuser, past row security."""
@@ -211,7 +211,6 @@ def laid_out(database: Database, changes: Sections, parts: tuple[str, ...]) -> I
     for section, values in changes.items():
         sections[section] = sections.get(section, {}) | dict(values)
     (folder / "config.toml").write_text(toml(sections))
-    (folder / "faults.json").write_text("[]")
     stack = Stack(database, folder, sections)
     try:
         stack.parts = {name: part(stack, name) for name in parts}
@@ -223,7 +222,6 @@ def laid_out(database: Database, changes: Sections, parts: tuple[str, ...]) -> I
 def part(stack: Stack, name: str) -> Part:
     """One part of the stack, not yet started. More than one `listener work` may be made."""
     programs = {
-        "engine": ("listener", "engine", "--faults", str(stack.folder / "faults.json")),
         "authsvc": ("authsvc",),
         "listener work": ("listener", "work"),
         "listener events": ("listener", "events"),
@@ -231,6 +229,9 @@ def part(stack: Stack, name: str) -> Part:
     section = name.split()[-1]
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("PRECIS_", "PG"))}
     environ["PRECIS_CONFIG"] = str(stack.folder / "config.toml")
+    if name == "engine":
+        admin = stack.sections[section]["admin_listen"]
+        return engine_part(stack.rules, admin, stack.folder / "engine.log", environ)
     if name == "postgrest":
         argv: tuple[str, ...] = (str(postgrest_binary()), str(render_postgrest(stack)))
         health = f"http://{stack.sections[section]['admin_listen']}/ready"

@@ -122,10 +122,3 @@ def run(part: Part) -> Iterator[Part]:
         yield part
     finally:
         part.stop()
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Replaced in one step: who reads it meanwhile never sees half of it."""
-    fresh = file.with_suffix(".new")
-    fresh.write_text(text)
-    fresh.replace(file)

@@ -5,15 +5,13 @@ Plain functions that run in a child process where a call is large: light to impo
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from listener.engine import faults
 from listener.engine.calls import Call, read_object
 from listener.engine.card import CardError, read_order
 from listener.engine.composition import SchemaError, compose
-from listener.engine.faults import Fault, Rule
 from listener.engine.records import encode, last_record, piece_record
 from listener.engine.refusal import Refusal
 from listener.text.tokens import estimate_tokens
@@ -21,36 +19,10 @@ from listener.text.tokens import estimate_tokens
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A call's answer; `compose_ns` is what making it took, `body` is how it goes over the wire."""
+    """`body` is how it goes over the wire; to make it took `compose_ns`."""
 
-    call: Call
-    pieces: Sequence[str]
-    reason: str
-    prompt_tokens: int
-    output_tokens: int
+    body: bytes
     compose_ns: int
-    faults: dict[Fault, Rule]
-    body: bytes = b""
-
-    @property
-    def text(self) -> str:
-        """All pieces."""
-        return "".join(self.pieces)
-
-    def last(self, text: str) -> dict[str, Any]:
-        """The record that ends it."""
-        # The durations of sending are the client's own; what the engine takes is in making the answer.
-        return last_record(
-            self.call,
-            text,
-            self.reason,
-            total_duration=self.compose_ns,
-            load_duration=1,
-            prompt_eval_count=self.prompt_tokens,
-            prompt_eval_duration=self.compose_ns,
-            eval_count=self.output_tokens,
-            eval_duration=1,
-        )
 
 
 def read_call(read: Callable[[dict[str, Any]], Call], raw: bytes) -> Call | Refusal:
@@ -61,34 +33,32 @@ def read_call(read: Callable[[dict[str, Any]], Call], raw: bytes) -> Call | Refu
         return refusal
 
 
-def make_answer(call: Call, befallen: dict[Fault, Rule]) -> Answer | Refusal:
+def make_answer(call: Call) -> Answer | Refusal:
     """The whole answer, before any of it is sent."""
     try:
-        made = _make(call, befallen)
+        return _make(call)
     except Refusal as refusal:
         return refusal
-    if befallen:  # sent piece by piece
-        return made
-    return replace(made, body=_render(made), pieces=(), call=replace(call, users=(), prompt=""))
 
 
-def _make(call: Call, befallen: dict[Fault, Rule]) -> Answer:
+def _make(call: Call) -> Answer:
     began = time.monotonic_ns()
-    prompt_tokens = estimate_tokens(call.prompt)
-    faults.refuse(befallen, call, prompt_tokens)
     pieces, reason = _within(_compose(call), call.num_predict)
-    if "half_prompt_count" in befallen:
-        prompt_tokens = faults.cut_prompt_count(call)
-    pieces = faults.spoil(pieces, befallen)
-    said = estimate_tokens("".join(pieces))
-    return Answer(call, pieces, reason, prompt_tokens, said, time.monotonic_ns() - began, befallen)
+    counts = {
+        "prompt_eval_count": estimate_tokens(call.prompt),
+        "eval_count": estimate_tokens("".join(pieces)),
+    }
+    took = time.monotonic_ns() - began
+    # The durations of sending are the client's own; what the engine takes is in making the answer.
+    times = {"total_duration": took, "load_duration": 1, "prompt_eval_duration": took, "eval_duration": 1}
+    return Answer(_render(call, pieces, reason, counts | times), took)
 
 
-def _render(answer: Answer) -> bytes:
+def _render(call: Call, pieces: Sequence[str], reason: str, counts: dict[str, int]) -> bytes:
     """All is there: records that go out one by one would wake the client for each."""
-    if not answer.call.stream:
-        return encode(answer.last(answer.text))
-    records = [*(piece_record(answer.call, text) for text in answer.pieces), answer.last("")]
+    if not call.stream:
+        return encode(last_record(call, "".join(pieces), reason, **counts))
+    records = [*(piece_record(call, text) for text in pieces), last_record(call, "", reason, **counts)]
     return b"".join(map(encode, records))
 
 

@@ -30,15 +30,6 @@ async def attend(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
                 await running
 
 
-async def pause(request: web.Request, seconds: float) -> None:
-    """Wait, unless the client goes away. Raises ClientGone."""
-    loop = asyncio.get_running_loop()
-    until = loop.time() + seconds
-    while (left := until - loop.time()) > 0:
-        await asyncio.sleep(min(left, _LOOK_SECONDS))
-        _look(request)
-
-
 def _look(request: web.Request) -> None:
     if request.transport is None or request.transport.is_closing():
         raise ClientGone("the client has closed the connection")

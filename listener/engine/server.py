@@ -7,13 +7,11 @@ from typing import Any, TypeVar
 import structlog
 from aiohttp import web
 
-from chassis.http import application
+from chassis.http import CLIENT_CLOSED, application
 from listener.engine import identity
-from listener.engine.answers import Answer, make_answer, read_call
-from listener.engine.attention import ClientGone, attend, pause
+from listener.engine.answers import make_answer, read_call
+from listener.engine.attention import ClientGone, attend
 from listener.engine.calls import Call, read_chat, read_generate, read_model, read_object
-from listener.engine.delivery import send
-from listener.engine.faults import Fault, FaultsError, Rule, Script
 from listener.engine.metrics import CALLS, COMPOSING
 from listener.engine.records import last_record
 from listener.engine.refusal import ENGINE_FAILED, Refusal
@@ -21,7 +19,6 @@ from listener.offload.errors import TooCostlyError
 from listener.offload.pool import SHORT_CHARACTERS, Pool
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-_CLIENT_CLOSED = 499  # only ever logged
 _LARGE_CHARACTERS = 100_000  # such calls take turns with the smaller ones: nobody knows whose they are
 
 log = structlog.get_logger()
@@ -33,11 +30,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Engine:
-    """The handlers, and what they share: the processes that make answers, and the scripted faults of a
-    test."""
+    """The handlers, and what they share: the processes that make answers, and whether the model is loaded."""
 
     pool: Pool
-    script: Script | None = None
     residence: identity.Residence = field(default_factory=identity.Residence)
 
     def application(self) -> web.Application:
@@ -67,12 +62,12 @@ class Engine:
         return await self._answer(request, read_generate)
 
     async def _answer(self, request: web.Request, read: Reader) -> web.StreamResponse:
-        """Make the answer and send it, counted by how it ended."""
+        """The response to a call, counted by how it ended. Raises Refusal."""
         try:
-            made = await self._make(request, read)
+            return await self._make(request, read)
         except ClientGone:
             CALLS.labels("cancelled").inc()
-            return web.Response(status=_CLIENT_CLOSED)
+            return web.Response(status=CLIENT_CLOSED)
         except Refusal:
             CALLS.labels("refused").inc()
             raise
@@ -82,30 +77,20 @@ class Engine:
             CALLS.labels("failed").inc()
             log.exception("engine.failed")
             raise Refusal(500, "the engine has failed at this text", code=ENGINE_FAILED) from error
-        if isinstance(made, web.Response):
-            return made
-        try:
-            response = await send(request, made)
-        except ConnectionError:
-            CALLS.labels("cancelled").inc()
-            raise
-        CALLS.labels("done").inc()
-        return response
 
-    async def _make(self, request: web.Request, read: Reader) -> Answer | web.Response:
-        """The answer; or at once the response to a call that only loads or unloads."""
+    async def _make(self, request: web.Request, read: Reader) -> web.Response:
+        """The response with the whole answer; one of its own if the call only loads or unloads."""
         raw = await request.read()
         call = await self._work(request, len(raw), read_call, read, raw)
-        befallen = _befallen(self.script, call)
-        if late := befallen.get("delay_headers"):
-            await pause(request, late.seconds)
         self.residence.keep(call.keep_alive)
         if call.empty:
             reason = "unload" if call.keep_alive == 0 else "load"
             return web.json_response(last_record(call, "", reason))
-        answer = await self._work(request, len(call.prompt), make_answer, call, befallen)
+        answer = await self._work(request, len(call.prompt), make_answer, call)
         COMPOSING.observe(answer.compose_ns / 1e9)
-        return answer
+        CALLS.labels("done").inc()
+        kind = "application/x-ndjson" if call.stream else "application/json; charset=utf-8"
+        return web.Response(body=answer.body, headers={"Content-Type": kind})
 
     async def _work(
         self, request: web.Request, size: int, work: Callable[..., T | Refusal], *arguments: Any
@@ -124,13 +109,6 @@ class Engine:
         if isinstance(made, Refusal):
             raise made
         return made
-
-
-def _befallen(script: Script | None, call: Call) -> dict[Fault, Rule]:
-    try:
-        return script.faults_of(call) if script else {}
-    except FaultsError as error:
-        raise Refusal(500, str(error)) from error
 
 
 async def _greet(_request: web.Request) -> web.Response:

@@ -142,7 +142,7 @@ def account(database: Database) -> str:
 @contextmanager
 def every_slot_busy(stack: Stack) -> Iterator[None]:
     """The worker's one slot is taken by a request whose answer comes slowly."""
-    with stack.faults({"match": {}, **BUSY}):
+    with stack.faults(BUSY):
         asyncio.run(insert_long(stack))
         stack.until(FULL)
         yield

@@ -11,7 +11,7 @@ from tests.stack.client import story
 pytestmark = pytest.mark.stack
 
 CLOSING_SECONDS = 3.0
-FOREVER = {"match": {}, "fault": "slow_drip", "seconds": 1.0}
+FOREVER = {"fault": "slow_drip", "seconds": 1.0}
 
 
 async def call_is_closed(stack: Stack, before: float) -> None:

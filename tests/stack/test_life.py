@@ -7,7 +7,7 @@ from tests.stack.client import story
 
 pytestmark = pytest.mark.stack
 
-SLOWLY = {"match": {}, "fault": "slow_drip", "seconds": 0.2}
+SLOWLY = {"fault": "slow_drip", "seconds": 0.2}
 
 
 async def test_a_request_is_queued_runs_and_ends_before_its_owners_eyes(stack: Stack) -> None:

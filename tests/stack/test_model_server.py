@@ -10,7 +10,7 @@ from tests.stack.client import story
 
 pytestmark = pytest.mark.stack
 
-# A fault that happens once: what the engine's switch is told.
+# A fault that happens once: as the engine is told it.
 ONCE: dict[str, dict[str, Any]] = {
     "answers 503": {"fault": "error_503"},
     "answers 500": {"fault": "error_500"},
@@ -33,7 +33,7 @@ async def test_a_request_is_done_at_its_second_try_if_the_model_server_once(
     stack: Stack, fault: dict[str, Any]
 ) -> None:
     async with stack.sign_up() as ada, ada.watch() as events:
-        with stack.faults({"match": {}, "times": 1, **fault}):
+        with stack.faults({"times": 1, **fault}):
             request = (await ada.insert(story(20), target_words=80))["id"]
             row = await events.state(request, "done", "failed", within=30)
     assert row["state"] == "done", row
@@ -53,7 +53,7 @@ async def test_a_request_ends_at_once_with_a_reason_if_the_model_server(
     stack: Stack, fault: dict[str, Any], code: str
 ) -> None:
     async with stack.sign_up() as ada, ada.watch() as events:
-        with stack.faults({"match": {}, **fault}):
+        with stack.faults(fault):
             request = (await ada.insert(story(20)))["id"]
             row = await events.state(request, "done", "failed")
     assert (row["state"], row["error_code"], row["result"]) == ("failed", code, None)
@@ -63,7 +63,7 @@ async def test_a_request_ends_at_once_with_a_reason_if_the_model_server(
 async def test_a_model_that_repeats_itself_is_stopped_and_asked_again(stack: Stack) -> None:
     async with stack.sign_up() as ada, ada.watch() as events:
         closed = stack.cancelled_calls()
-        with stack.faults({"match": {}, "times": 1, "fault": "repeat_loop"}):
+        with stack.faults({"times": 1, "fault": "repeat_loop"}):
             request = (await ada.insert(story(20), target_words=80))["id"]
             row = await events.state(request, "done", "failed")
     assert row["state"] == "done", row
@@ -89,7 +89,7 @@ REFUSED_ONCE = "select 1 from private.job where request_id = %s and epoch > 0 an
 async def test_a_model_server_that_dies_in_the_middle_costs_nothing_but_time(breakable_stack: Stack) -> None:
     stack = breakable_stack
     async with stack.sign_up() as ada, ada.watch() as events:
-        with stack.faults({"match": {}, "fault": "slow_drip", "seconds": 0.3}):
+        with stack.faults({"fault": "slow_drip", "seconds": 0.3}):
             request = (await ada.insert(story(40), target_words=200))["id"]
             await events.until(lambda event: event.kind == "partial")
             stack.engine.kill()

@@ -9,7 +9,7 @@ from tests.stack.client import Client, EventStream, story
 
 pytestmark = pytest.mark.stack
 
-SLOWLY = {"match": {}, "fault": "slow_drip", "seconds": 0.2}
+SLOWLY = {"fault": "slow_drip", "seconds": 0.2}
 
 
 async def live(client: Client, events: EventStream, title: str) -> str:

@@ -12,7 +12,7 @@ from tests.stack.client import story
 pytestmark = pytest.mark.stack
 
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-SLOWLY = {"match": {}, "fault": "slow_drip", "seconds": 0.2}
+SLOWLY = {"fault": "slow_drip", "seconds": 0.2}
 
 
 @pytest.fixture(scope="module")

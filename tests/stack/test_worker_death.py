@@ -9,7 +9,7 @@ from tests.stack.client import Client, story
 
 pytestmark = pytest.mark.stack
 
-SLOWLY = {"match": {}, "fault": "slow_drip", "seconds": 0.3}
+SLOWLY = {"fault": "slow_drip", "seconds": 0.3}
 VERY_SLOWLY = SLOWLY | {"seconds": 1.5}
 RESCUE_SECONDS = 16.0
 

@@ -6,15 +6,13 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout
+from aiohttp import ClientSession, ClientTimeout, web
 from prometheus_client import REGISTRY
 
 from chassis.http import serve
-from listener.engine.faults import Script
 from listener.engine.server import Engine
 from listener.offload.pool import Pool
 from listener.offload.process import Budget
@@ -35,11 +33,10 @@ def prompt(document: str = DOCUMENT, **card: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A client of one engine; `faults_file` is the script that the engine was started with."""
+    """A client of one engine."""
 
     session: ClientSession
     url: str
-    faults_file: Path
 
     async def chat(self, content: str = "", **body: Any) -> tuple[int, list[dict[str, Any]]]:
         """The status and all records of a chat."""
@@ -60,9 +57,6 @@ class Speaker:
         async with self.post(path, body) as response:
             return response.status, (await response.json())["error"]
 
-    def misbehave(self, *rules: dict[str, Any]) -> None:
-        self.faults_file.write_text(json.dumps(rules))
-
 
 def text_of(records: list[dict[str, Any]]) -> str:
     return "".join(record["message"]["content"] for record in records)
@@ -81,19 +75,21 @@ async def cancelled(speaker: Speaker, before: float) -> None:
 
 
 @asynccontextmanager
-async def speaking(faults_file: Path, budget: Budget = AMPLE) -> AsyncIterator[Speaker]:
-    async with Pool(budget, processes=2) as pool:
-        engine = Engine(pool, Script(faults_file))
-        async with (
-            serve(engine.application(), "127.0.0.1:0", name="engine") as url,
-            ClientSession(timeout=ClientTimeout(30)) as session,
-        ):
-            yield Speaker(session, url, faults_file)
+async def speaking(budget: Budget = AMPLE) -> AsyncIterator[Speaker]:
+    async with Pool(budget, processes=2) as pool, speaking_to(Engine(pool).application()) as speaker:
+        yield speaker
+
+
+@asynccontextmanager
+async def speaking_to(app: web.Application) -> AsyncIterator[Speaker]:
+    async with (
+        serve(app, "127.0.0.1:0", name="engine") as url,
+        ClientSession(timeout=ClientTimeout(30)) as session,
+    ):
+        yield Speaker(session, url)
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[Speaker]:
-    faults_file = tmp_path / "faults.json"
-    faults_file.write_text("[]")
-    async with speaking(faults_file) as speaker:
+async def engine() -> AsyncIterator[Speaker]:
+    async with speaking() as speaker:
         yield speaker

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import ollama
@@ -188,9 +187,8 @@ async def test_what_is_wrong_with_a_long_call_is_refused_in_the_same_words(engin
     assert (status, record["error"][:13]) == (400, "invalid task:")
 
 
-async def test_a_text_beyond_the_budget_is_refused_with_a_code(tmp_path: Path) -> None:
-    (tmp_path / "faults.json").write_text("[]")
-    async with speaking(tmp_path / "faults.json", Budget(cpu_seconds=0.01, memory_mb=512)) as engine:
+async def test_a_text_beyond_the_budget_is_refused_with_a_code() -> None:
+    async with speaking(Budget(cpu_seconds=0.01, memory_mb=512)) as engine:
         status, (record,) = await engine.chat(prompt(sentences(9_000)))
         assert (status, record["code"]) == (500, "engine_failed")
         assert (await engine.chat())[0] == 200

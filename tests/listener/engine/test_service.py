@@ -3,11 +3,9 @@
 import asyncio
 from pathlib import Path
 
-import pytest
 from aiohttp import ClientSession
 
 from chassis.service import Lifecycle
-from listener.engine.faults import FaultsError
 from listener.engine.service import main
 from listener.engine.settings import EngineSettings
 
@@ -28,17 +26,12 @@ class _Observed(Lifecycle):
 async def test_it_says_when_it_is_ready_answers_and_stops(tmp_path: Path) -> None:
     lifecycle = _Observed()
     async with asyncio.TaskGroup() as group:
-        group.create_task(main(lifecycle, _settings(tmp_path), faults=None))
+        group.create_task(main(lifecycle, _settings(tmp_path)))
         await lifecycle.is_ready.wait()
         assert "extractive" in await _ask(tmp_path / "engine", "/api/version")
         assert "ready" in await _ask(tmp_path / "admin", "/readyz")
         assert "precis_engine_calls_total" in await _ask(tmp_path / "admin", "/metrics")
         lifecycle.stopping.set()
-
-
-async def test_a_script_of_faults_that_cannot_be_read_is_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(FaultsError):
-        await main(_Observed(), _settings(tmp_path), faults=tmp_path / "none.json")
 
 
 async def _ask(socket: Path, path: str) -> str:

@@ -203,7 +203,7 @@ PUT_TOGETHER: dict[str, Call1] = {
     "engine headline": partial(_engine, style="headline"),
     "engine as it is": lambda text: _engine(text, target_words=len(text) + 1),
     "engine fields": lambda text: compose(Order(text), "json"),
-    "engine answer": lambda text: make_answer(Call("extractive", (text,), text, num_predict=10**6), {}),
+    "engine answer": lambda text: make_answer(Call("extractive", (text,), text, num_predict=10**6)),
 }
 
 
