@@ -8,12 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from listener.engine.identity import NAME, is_known
-from listener.engine.refusal import Refusal
+
+# The code of a call at which the engine itself has failed. It would fail again.
+ENGINE_FAILED = "engine_failed"
 
 _DEFAULT_CONTEXT = 4096
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_PART.pattern})+")
+
+
+class Refusal(Exception):
+    """A call that is answered with a status and `{"error": message}`, and a code for our own listener."""
+
+    def __init__(self, status: int, message: str, *, code: str = "") -> None:
+        super().__init__(status, message)  # both: it comes out of child processes
+        self.status = status
+        self.message = message
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)

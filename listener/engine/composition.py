@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from listener.engine.card import DEFAULT_RATIO, DEFAULT_WORDS, Order
+from listener.engine.orders import DEFAULT_RATIO, DEFAULT_WORDS, Order
 from listener.text.extraction import Extract, extract
 from listener.text.language import detect_language
 from listener.text.sentences import join_sentences, split_sentences

@@ -30,13 +30,13 @@ def is_known(name: str) -> bool:
     return name.lower() in (NAME, NAME.partition(":")[0])
 
 
-class Residence:
+class KeepAlive:
     """Whether the model is loaded, as far as a client can see: until its keep-alive runs out."""
 
     def __init__(self) -> None:
         self._until = 0.0  # of the monotonic clock
 
-    def keep(self, seconds: float | None) -> None:
+    def renew(self, seconds: float | None) -> None:
         """Stay loaded for so long from now; 0 unloads, below 0 is for ever, None is the default."""
         kept = KEEP_ALIVE_SECONDS if seconds is None else seconds
         self._until = time.monotonic() + kept if 0 <= kept <= LONGEST_SECONDS else float("inf")

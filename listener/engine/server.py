@@ -1,31 +1,46 @@
 """The HTTP side of the engine: Ollama's endpoints and its errors. Knows no way to make an answer."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import Counter, Histogram
 
 from chassis.http import CLIENT_CLOSED, application
 from listener.engine import identity
-from listener.engine.answers import make_answer, read_call
-from listener.engine.attention import ClientGone, attend
-from listener.engine.calls import Call, read_chat, read_generate, read_model, read_object
-from listener.engine.metrics import CALLS, COMPOSING
-from listener.engine.records import last_record
-from listener.engine.refusal import ENGINE_FAILED, Refusal
+from listener.engine.calls import (
+    ENGINE_FAILED,
+    Call,
+    Refusal,
+    read_chat,
+    read_generate,
+    read_model,
+    read_object,
+)
+from listener.engine.replies import last_record, make_reply, read_call
 from listener.offload.errors import TooCostlyError
 from listener.offload.pool import SHORT_CHARACTERS, Pool
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _LARGE_CHARACTERS = 100_000  # such calls take turns with the smaller ones: nobody knows whose they are
+_POLL_SECONDS = 0.05  # aiohttp tells a handler of a closed connection only when it writes
+
+CALLS = Counter("precis_engine_calls_total", "Calls of chat and generate, by how they ended.", ["outcome"])
+COMPOSING = Histogram("precis_engine_compose_seconds", "Time to make an answer, without the time to send it.")
 
 log = structlog.get_logger()
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Reader = Callable[[dict[str, Any]], Call]
 T = TypeVar("T")
+
+
+class ClientGone(ConnectionError):
+    """The client has closed its connection: nobody waits for the answer."""
 
 
 @dataclass(slots=True)
@@ -33,7 +48,7 @@ class Engine:
     """The handlers, and what they share: the processes that make answers, and whether the model is loaded."""
 
     pool: Pool
-    residence: identity.Residence = field(default_factory=identity.Residence)
+    keep_alive: identity.KeepAlive = field(default_factory=identity.KeepAlive)
 
     def application(self) -> web.Application:
         """The application to serve."""
@@ -53,7 +68,7 @@ class Engine:
         return app
 
     async def _ps(self, _request: web.Request) -> web.Response:
-        return web.json_response({"models": self.residence.running()})
+        return web.json_response({"models": self.keep_alive.running()})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
         return await self._answer(request, read_chat)
@@ -82,15 +97,15 @@ class Engine:
         """The response with the whole answer; one of its own if the call only loads or unloads."""
         raw = await request.read()
         call = await self._work(request, len(raw), read_call, read, raw)
-        self.residence.keep(call.keep_alive)
+        self.keep_alive.renew(call.keep_alive)
         if call.empty:
             reason = "unload" if call.keep_alive == 0 else "load"
             return web.json_response(last_record(call, "", reason))
-        answer = await self._work(request, len(call.prompt), make_answer, call)
-        COMPOSING.observe(answer.compose_ns / 1e9)
+        reply = await self._work(request, len(call.prompt), make_reply, call)
+        COMPOSING.observe(reply.compose_ns / 1e9)
         CALLS.labels("done").inc()
         kind = "application/x-ndjson" if call.stream else "application/json; charset=utf-8"
-        return web.Response(body=answer.body, headers={"Content-Type": kind})
+        return web.Response(body=reply.body, headers={"Content-Type": kind})
 
     async def _work(
         self, request: web.Request, size: int, work: Callable[..., T | Refusal], *arguments: Any
@@ -102,13 +117,28 @@ class Engine:
                 made = work(*arguments)
             else:
                 large = size > _LARGE_CHARACTERS
-                made = await attend(request, self.pool.run(large, work, *arguments))
+                made = await while_connected(request, self.pool.run(large, work, *arguments))
         except TooCostlyError as error:
             message = "the text takes more time or memory than this engine allows"
             raise Refusal(500, message, code=ENGINE_FAILED) from error
         if isinstance(made, Refusal):
             raise made
         return made
+
+
+async def while_connected(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """What the work returns. Raises ClientGone, once the work has been cancelled, if the client closes."""
+    running = asyncio.ensure_future(work)
+    try:
+        while not running.done():
+            await asyncio.wait({running}, timeout=_POLL_SECONDS)
+            if request.transport is None or request.transport.is_closing():
+                raise ClientGone("the client has closed the connection")
+        return running.result()
+    finally:
+        if running.cancel():
+            with suppress(asyncio.CancelledError):
+                await running
 
 
 async def _greet(_request: web.Request) -> web.Response:

@@ -10,10 +10,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import Counter
 
-from listener.engine.attention import attend
-from listener.engine.calls import Call, read_chat, read_generate, read_object
-from listener.engine.records import encode, piece_record
-from listener.engine.refusal import Refusal
+from listener.engine.calls import Call, Refusal, read_chat, read_generate, read_object
+from listener.engine.replies import encode, piece_record
+from listener.engine.server import while_connected
 from listener.text.tokens import estimate_tokens
 from tests.scripted_engine.rules import Fault, Rule, RuleReader
 
@@ -78,7 +77,7 @@ async def _misbehave(
 
 async def _hold_up(request: web.Request, rule: Rule | None) -> None:
     if rule:
-        await attend(request, asyncio.sleep(rule.seconds))
+        await while_connected(request, asyncio.sleep(rule.seconds))
 
 
 def _refusals(call: Call) -> dict[Fault, Refusal]:

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from listener.engine.calls import read_chat, read_generate, read_object
-from listener.engine.refusal import Refusal
+from listener.engine.calls import Refusal, read_chat, read_generate, read_object
 
 USER = {"role": "user", "content": "text"}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from listener.engine.card import Order
 from listener.engine.composition import SchemaError, compose
+from listener.engine.orders import Order
 from listener.text.words import count_words
 from tests.listener.text.corpus import CORPUS
 

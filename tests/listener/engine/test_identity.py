@@ -21,15 +21,15 @@ def test_its_digest_is_that_of_its_code() -> None:
 
 
 def test_it_is_loaded_from_a_call_on_until_it_is_unloaded() -> None:
-    residence = identity.Residence()
-    assert residence.running() == []
-    residence.keep(None)
-    assert residence.running()[0]["name"] == identity.NAME
-    residence.keep(0)
-    assert residence.running() == []
+    loaded = identity.KeepAlive()
+    assert loaded.running() == []
+    loaded.renew(None)
+    assert loaded.running()[0]["name"] == identity.NAME
+    loaded.renew(0)
+    assert loaded.running() == []
 
 
 def test_below_zero_it_is_kept_for_ever() -> None:
-    residence = identity.Residence()
-    residence.keep(-1)
-    assert residence.running()[0]["expires_at"].startswith("2318")
+    loaded = identity.KeepAlive()
+    loaded.renew(-1)
+    assert loaded.running()[0]["expires_at"].startswith("2318")

@@ -2,7 +2,7 @@
 
 import json
 
-from listener.engine.card import read_order
+from listener.engine.orders import read_order
 from listener.tasks.card import Card
 from listener.tasks.fence import draw_delimiter, escape, fence, unescape
 

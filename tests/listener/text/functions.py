@@ -14,10 +14,10 @@ from typing import Any
 
 import listener.text
 from listener.checks import case, report
-from listener.engine.answers import make_answer
 from listener.engine.calls import Call
-from listener.engine.card import CardError, Order, read_order
 from listener.engine.composition import compose
+from listener.engine.orders import Order, OrderError, read_order
+from listener.engine.replies import make_reply
 from listener.tasks import cleaner
 from listener.tasks.budget import Target
 from listener.tasks.card import Card
@@ -170,7 +170,7 @@ def _engine(text: str, **order: Any) -> Any:
 def _read_order(*messages: str) -> Any:
     try:
         return read_order(messages)
-    except CardError:  # it says what is wrong
+    except OrderError:  # it says what is wrong
         return None
 
 
@@ -203,7 +203,7 @@ PUT_TOGETHER: dict[str, Call1] = {
     "engine headline": partial(_engine, style="headline"),
     "engine as it is": lambda text: _engine(text, target_words=len(text) + 1),
     "engine fields": lambda text: compose(Order(text), "json"),
-    "engine answer": lambda text: make_answer(Call("extractive", (text,), text, num_predict=10**6)),
+    "engine answer": lambda text: make_reply(Call("extractive", (text,), text, num_predict=10**6)),
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from listener.engine.card import CardError, Order, read_order
+from listener.engine.orders import Order, OrderError, read_order
 
 CARD = '{"task":"summarize","target_words":90,"style":"bullets","language":"same","part":[2,7]}'
 MESSAGE = f"{CARD}\n<doc-7f3a>\nOne. Two.\n</doc-7f3a>\nSummarise it."
@@ -45,7 +45,7 @@ def test_a_document_that_begins_with_json_is_no_card() -> None:
     ],
 )
 def test_an_order_that_cannot_be_done_is_refused(message: str) -> None:
-    with pytest.raises(CardError):
+    with pytest.raises(OrderError):
         read_order([message])
 
 
@@ -65,6 +65,6 @@ def test_what_is_no_card_is_text(line: str) -> None:
 )
 def test_a_card_that_cannot_be_done_is_refused_in_a_short_sentence(value: str) -> None:
     for name in ("target_words", "style"):
-        with pytest.raises(CardError) as refused:
+        with pytest.raises(OrderError) as refused:
             read_order([f'{{"task": "shorten", "{name}": {value}}}\n<doc-1>\nText.\n</doc-1>'])
         assert len(str(refused.value)) < 150

@@ -17,8 +17,8 @@ _OPENING = re.compile(r"<(doc-[0-9a-fA-F]+)>\n?")
 _ESCAPED = re.compile(r"&lt;(/?doc-)")
 
 
-class CardError(ValueError):
-    """The task card says something that cannot be done; the text says what."""
+class OrderError(ValueError):
+    """An order that cannot be carried out; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Order:
 
 
 def read_order(messages: Sequence[str]) -> Order:
-    """The order in the texts of a chat's user messages, oldest first. Raises CardError.
+    """The order in the texts of a chat's user messages, oldest first. Raises OrderError.
 
     The newest message that holds a card and a document counts; a card in a newer one, as in a corrective
     turn, overrides what it names. Without a card the newest message is summarised as it is."""
@@ -68,7 +68,7 @@ def _document(body: str) -> str | None:
         return None
     end = body.rfind(f"</{opening[1]}>")
     if end < opening.end():
-        raise CardError(f"the document has no end: </{opening[1]}> is missing")
+        raise OrderError(f"the document has no end: </{opening[1]}> is missing")
     return _ESCAPED.sub(r"<\1", body[opening.end() : end]).strip("\n")
 
 
@@ -85,7 +85,7 @@ def _order(card: Mapping[str, Any], document: str) -> Order:
 def _one_of(card: Mapping[str, Any], name: str, allowed: Sequence[str]) -> Any:
     value = card.get(name) or allowed[0]
     if value not in allowed:
-        raise CardError(f"{name} {_shown(value)} is none of {', '.join(allowed)}")
+        raise OrderError(f"{name} {_shown(value)} is none of {', '.join(allowed)}")
     return value
 
 
@@ -94,7 +94,7 @@ def _number(card: Mapping[str, Any], name: str, kind: type, most: float) -> Any:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= most:
-        raise CardError(f"{name} {_shown(value)} is no number above 0 and up to {most:g}")
+        raise OrderError(f"{name} {_shown(value)} is no number above 0 and up to {most:g}")
     return kind(value)
 
 
