@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from precis import postgres, system_user
+from precis.stack import postgres, system_user
 
 ROOT = Path(__file__).resolve().parent.parent
 DBMATE = Path(sys.executable).parent / "dbmate"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, LiteralString
 
 import pytest
-from precis import binary
+from precis.stack import postgrest_program
 
 from tests.fix_postgres import Cluster, Database
 from tests.fix_stack import running_stack
@@ -60,7 +60,7 @@ class Rest:
     @property
     def version(self) -> tuple[int, ...]:
         """Where the versions differ, a test says so by this."""
-        return binary.version(Path(self.process.argv[0])) or ()
+        return postgrest_program.version(Path(self.process.argv[0])) or ()
 
     def get(self, path: str, **options: Any) -> Answer:
         return self.ask("GET", path, **options)

@@ -22,8 +22,10 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
-from precis import binary, layout, postgrest
-from precis.settings import StackSettings
+from precis import layout
+from precis.setup import postgrest
+from precis.setup.settings import StackSettings
+from precis.stack import postgrest_program
 
 from chassis.settings import load
 from tests.fix_engine import engine_part
@@ -244,7 +246,7 @@ def part(stack: Stack, name: str) -> Part:
 
 def postgrest_binary() -> Path:
     cache = layout.parts_cache(layout.locate().cache)
-    return binary.find(os.environ.get("PRECIS_POSTGREST", ""), cache, print)
+    return postgrest_program.find(os.environ.get("PRECIS_POSTGREST", ""), cache, print)
 
 
 def render_postgrest(stack: Stack) -> Path:

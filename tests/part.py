@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from precis.process import LEASH
+from precis.stack.process import LEASH
 
 START_SECONDS = 120.0  # two cores that have much else to do, five interpreters
 STOP_SECONDS = 20.0

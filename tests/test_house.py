@@ -17,7 +17,7 @@ LONGEST_FILE = 400
 # Longer files, each with its reason.
 LONG_FILES: dict[str, str] = {}
 
-FOLDERS = ("chassis", "listener", "authsvc", "deploy/local", "tests")
+FOLDERS = ("chassis", "listener", "authsvc", "deploy/precis", "tests")
 FILES = sorted(file.relative_to(ROOT) for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
 PLACES_OF_DOCUMENTS = ("*.md", "sql/*.md", "postgrest/*.md", "deploy/**/*.md")
 DOCUMENTS = sorted(file.relative_to(ROOT) for place in PLACES_OF_DOCUMENTS for file in ROOT.glob(place))

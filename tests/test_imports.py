@@ -11,7 +11,7 @@ PACKAGES = {
     "chassis": ROOT / "chassis",
     "listener": ROOT / "listener",
     "authsvc": ROOT / "authsvc",
-    "precis": ROOT / "deploy/local/precis",
+    "precis": ROOT / "deploy/precis",
 }
 OURS = (*PACKAGES, "tests")
 MOST_ROOMS, MOST_ARROWS = 13, 30  # of the listener: what a stranger can keep in mind
@@ -228,8 +228,9 @@ def test_every_rule_is_about_something_that_exists() -> None:
     ("listener.model.hosts", "listener.work.slots"), ("listener.text.words", "listener.checks.report"),
     ("authsvc.app", "listener.text.words"), ("authsvc.app", "precis.layout"),
     ("authsvc.accounts", "psycopg.rows"),
-    ("precis.up", "authsvc.app"), ("precis.up", "listener.work.service"), ("precis.up", "listener"),
-    ("precis.database", "asyncpg"),
+    ("precis.stack.up", "authsvc.app"), ("precis.stack.up", "listener.work.service"),
+    ("precis.stack.up", "listener"),
+    ("precis.stack.database", "asyncpg"),
     ("listener.text.words", "chassis.settings"), ("listener.text.words", "listener.errors"),
     ("listener.text.words", "asyncio"),
     ("listener.engine.server", "listener.model.chat"), ("listener.engine.server", "listener.queue.jobs"),
@@ -245,7 +246,8 @@ def test_every_rule_is_about_something_that_exists() -> None:
     ("authsvc.tokens", "authsvc.app"), ("authsvc.keys.ring", "authsvc.tokens"),
     ("authsvc.accounts", "authsvc.endpoints.bodies"),
     ("authsvc.sessions", "authsvc.endpoints.bodies"),
-    ("authsvc.sessions", "authsvc.accounts"), ("chassis.http", "tests.fix_postgres"), ("precis.up", "tests"),
+    ("authsvc.sessions", "authsvc.accounts"), ("chassis.http", "tests.fix_postgres"),
+    ("precis.stack.up", "tests"),
     ("listener.queue.jobs", "tests.sql"),
 ])  # fmt: skip
 def test_this_import_would_break_a_rule(who: str, whom: str) -> None:

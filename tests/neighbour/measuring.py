@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, field
 
-from precis.process import LEASH
+from precis.stack.process import LEASH
 
 from tests.bench.figures import quantile
 from tests.fix_postgres import ROOT

@@ -6,7 +6,7 @@ from typing import get_args
 
 import psycopg
 import pytest
-from precis import follow, watch
+from precis.client import follower, progress
 
 from authsvc.keys import ring
 from listener.events import reader, stream
@@ -52,13 +52,13 @@ def test_the_states_of_a_request(catalogue: Catalogue) -> None:
     assert running == {"running"}
     states = public_states(catalogue, open_ | running | final)
     assert states == {"queued", "running", "done", "failed", "cancelled"}
-    assert states == set(watch.STYLES)
+    assert states == set(progress.STYLES)
 
 
 def test_the_final_states(catalogue: Catalogue) -> None:
     final = job_states(catalogue, worker=None, ended=True)
     assert public_states(catalogue, final) == final
-    assert final == set(follow.FINAL) == set(stream.FINAL_STATES)
+    assert final == set(follower.FINAL) == set(stream.FINAL_STATES)
 
 
 def test_the_tasks(catalogue: Catalogue) -> None:

@@ -1,0 +1,1 @@
+"""The room `client` of the `precis` command, module by module."""

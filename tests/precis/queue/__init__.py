@@ -1,0 +1,1 @@
+"""The room `queue` of the `precis` command, module by module."""

@@ -1,0 +1,1 @@
+"""The room `setup` of the `precis` command, module by module."""

@@ -1,0 +1,1 @@
+"""The room `stack` of the `precis` command, module by module."""
