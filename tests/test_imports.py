@@ -18,12 +18,19 @@ MOST_ROOMS, MOST_ARROWS = 13, 30  # of the listener: what a stranger can keep in
 
 Graph = Mapping[str, set[str]]
 
+# What each room of the `precis` command may know.
+PRECIS_SHARED = ("precis.faults", "precis.layout", "precis.screen", "precis.streams")
+
 # Of our own modules, one below the first name imports nothing but what lies below the others.
 MAY_KNOW: dict[str, tuple[str, ...]] = {
     "chassis": ("chassis",),
     "authsvc": ("authsvc", "chassis"),
     "listener": ("listener", "chassis"),
     "precis": ("precis", "chassis", "listener.text"),
+    "precis.client": ("precis.client", *PRECIS_SHARED, "listener.text"),
+    "precis.setup": ("precis.setup", *PRECIS_SHARED, "chassis"),
+    "precis.queue": ("precis.queue", "precis.setup", *PRECIS_SHARED, "chassis"),
+    "precis.stack": ("precis.stack", "precis.setup", "precis.client", *PRECIS_SHARED),
     # The rooms of the listener, the lowest first.
     "listener.errors": (),
     "listener.text": ("listener.text",),
@@ -93,6 +100,9 @@ ONLY_KNOWN_TO = {
     "authsvc.endpoints": ("authsvc.endpoints", "authsvc.app"),
     "authsvc.accounts": ("authsvc.app", "authsvc.endpoints"),
     "authsvc.__main__": (),
+    "precis.queue": ("precis.queue", "precis.command_line"),
+    "precis.stack": ("precis.stack", "precis.command_line"),
+    "precis.command_line": ("precis.__main__",),
     "precis.__main__": (),
 }
 
@@ -230,7 +240,8 @@ def test_every_rule_is_about_something_that_exists() -> None:
     ("authsvc.accounts", "psycopg.rows"),
     ("precis.stack.up", "authsvc.app"), ("precis.stack.up", "listener.work.service"),
     ("precis.stack.up", "listener"),
-    ("precis.stack.database", "asyncpg"),
+    ("precis.stack.database", "asyncpg"), ("precis.stack.up", "precis.queue.control"),
+    ("precis.setup.config", "precis.stack.process"), ("precis.client.api", "precis.setup.settings"),
     ("listener.text.words", "chassis.settings"), ("listener.text.words", "listener.errors"),
     ("listener.text.words", "asyncio"),
     ("listener.engine.server", "listener.model.chat"), ("listener.engine.server", "listener.queue.jobs"),

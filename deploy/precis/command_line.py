@@ -14,7 +14,7 @@ from precis.layout import Layout, expanded, locate
 from precis.queue import arguments, commands
 from precis.screen import Screen
 from precis.setup import command
-from precis.setup.settings import PlaceSettings, StackSettings
+from precis.setup.settings import PlaceSettings, StackSettings, load
 from precis.stack import lifecycle, status, up
 from precis.stack.state import is_held
 
@@ -26,7 +26,7 @@ def run() -> int:
     """The exit code. Raises Fault."""
     arguments = parser().parse_args()
     layout = locate()
-    place = command.load(PlaceSettings, layout)
+    place = load(PlaceSettings, layout)
     layout = dataclasses.replace(layout, data=layout.home / expanded(place.data_dir))
     return int(asyncio.run(arguments.run(arguments, layout, place)))
 
@@ -114,14 +114,14 @@ async def _setup(_: Arguments, layout: Layout, place: PlaceSettings) -> int:
 
 async def _status(arguments: Arguments, layout: Layout, _: PlaceSettings) -> int:
     _need_setup(layout)
-    settings = command.load(StackSettings, layout)
+    settings = load(StackSettings, layout)
     return await status.run(layout, settings, Screen(), as_json=arguments.json)
 
 
 @contextlib.asynccontextmanager
 async def _client(layout: Layout) -> AsyncIterator[Client]:
     _need_setup(layout)
-    settings = command.load(StackSettings, layout)
+    settings = load(StackSettings, layout)
     async with lifecycle.session() as session:
         account = Account(settings.demo_email, settings.demo_password)
         yield Client(session, lifecycle.addresses(settings), account)

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from chassis.settings import key
 from precis.faults import BadConfiguration, BadUsage, Fault, NotRunning, RequestFailed
 from precis.layout import Layout
-from precis.setup import command
+from precis.setup.settings import load
 
 Connection: TypeAlias = "psycopg.AsyncConnection[Any]"
 
@@ -45,7 +45,7 @@ class OwnerSettings:
 def find(given: str | None, layout: Layout, environ: Mapping[str, str] = os.environ) -> str:
     """The database's URL: the one given, the environment's, config.toml's, or the one in dbmate's .env beside
     config.toml or here. Raises BadConfiguration if there is none."""
-    url = given or environ.get(VARIABLE) or command.load(OwnerSettings, layout).owner_url
+    url = given or environ.get(VARIABLE) or load(OwnerSettings, layout).owner_url
     found = url or _from_dotenv(layout.dotenv) or _from_dotenv(Path(".env"))
     if not found:
         raise BadConfiguration(

@@ -11,7 +11,7 @@ from rich.text import Text
 from precis.faults import BadUsage, NotRunning
 from precis.queue.connection import connected, place
 from precis.queue.format import Cell, clean, clock, note, number, paused, short, span, table
-from precis.queue.overview import MOST_COUNTED, Census, Failure, Model, Running, take_census
+from precis.queue.overview import MOST_COUNTED, Failure, Model, Overview, Running, read_overview
 from precis.queue.tables import workers_table
 
 LOOK_SECONDS = 1.0
@@ -28,7 +28,7 @@ async def watch(url: str, console: Console) -> int:
         raise BadUsage("no_terminal", "A live view needs a terminal. For scripts: `precis queue --json`.")
     try:
         async with connected(url) as connection:
-            first = draw(await take_census(connection, limit=console.height), console, place(url))
+            first = draw(await read_overview(connection, limit=console.height), console, place(url))
         with Live(first, console=console, screen=True, auto_refresh=False) as live:
             while True:
                 try:
@@ -44,23 +44,23 @@ async def _look(url: str, console: Console, live: Live) -> None:
     """Until the connection is lost."""
     async with connected(url) as connection:
         while True:
-            census = await take_census(connection, limit=console.height)
-            live.update(draw(census, console, place(url)), refresh=True)
+            overview = await read_overview(connection, limit=console.height)
+            live.update(draw(overview, console, place(url)), refresh=True)
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def draw(census: Census, console: Console, where: str) -> RenderableType:
+def draw(overview: Overview, console: Console, where: str) -> RenderableType:
     """One screen of it. What runs gets the lines that the rest leaves."""
-    failures = census.failures[:MOST_FAILURES]
-    others = sum(len(rows) + SECTION_LINES for rows in (census.models, census.workers, failures) if rows)
+    failures = overview.failures[:MOST_FAILURES]
+    others = sum(len(rows) + SECTION_LINES for rows in (overview.models, overview.workers, failures) if rows)
     free = console.height - others - 2 * SECTION_LINES - 1
-    running = census.running[: max(FEWEST_RUNNING, free)]
-    sections: list[RenderableType] = [Group(_head(where), *_paused(census)), _models(census.models)]
+    running = overview.running[: max(FEWEST_RUNNING, free)]
+    sections: list[RenderableType] = [Group(_head(where), *_paused(overview)), _models(overview.models)]
     if running:
-        hidden = census.pauses.running - len(running)
+        hidden = overview.pauses.running - len(running)
         more = [note(f"and {number(hidden)} more")] if hidden > 0 else []
         sections.append(Group(_running(running), *more))
-    sections.append(workers_table(census.workers, wide=False) if census.workers else note("No worker."))
+    sections.append(workers_table(overview.workers, wide=False) if overview.workers else note("No worker."))
     if failures:
         sections.append(_failures(failures))
     return Group(*(part for section in sections for part in (section, Text())))
@@ -76,8 +76,8 @@ def _head(where: str) -> Text:
     return Text.assemble(("The queue", "bold"), (f"  {where}, {clock(datetime.now(UTC))} UTC", "dim"))
 
 
-def _paused(census: Census) -> list[Text]:
-    text = paused(census.pauses)
+def _paused(overview: Overview) -> list[Text]:
+    text = paused(overview.pauses)
     return [text] if text else []
 
 

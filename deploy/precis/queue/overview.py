@@ -119,7 +119,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class Overview:
     """One look at everything."""
 
     pauses: Pauses
@@ -129,11 +129,11 @@ class Census:
     failures: list[Failure]
 
 
-async def take_census(connection: Connection, *, limit: int) -> Census:
+async def read_overview(connection: Connection, *, limit: int) -> Overview:
     """At most `limit` rows of what runs and of what failed, as of one moment."""
     async with connection.transaction():
         await connection.execute("set transaction isolation level repeatable read, read only")
-        return Census(
+        return Overview(
             pauses=await read_pauses(connection),
             models=await read_models(connection),
             running=await _running(connection, limit),

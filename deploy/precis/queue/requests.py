@@ -145,7 +145,7 @@ MODELS: LiteralString = "select m.name from private.model m order by m.name"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Request:
     """A request as a list shows it. `waiting_seconds` since it is ready, `due_seconds` until it will be."""
 
     id: UUID
@@ -241,7 +241,7 @@ class WantedDead:
         return {"limit": self.limit, "seconds": self.seconds, "code": self.code}
 
 
-async def read_rows(connection: Connection, wanted: Wanted) -> list[Row]:
+async def read_rows(connection: Connection, wanted: Wanted) -> list[Request]:
     """In claim order if they are queued, by their time if scheduled, else the newest first."""
     parameters: dict[str, Any] = {
         "limit": wanted.limit,
@@ -253,7 +253,7 @@ async def read_rows(connection: Connection, wanted: Wanted) -> list[Row]:
     return await _rows(connection, orders.get(wanted.state, NEWEST), parameters)
 
 
-async def read_dead(connection: Connection, wanted: WantedDead) -> tuple[list[Dead], list[Row]]:
+async def read_dead(connection: Connection, wanted: WantedDead) -> tuple[list[Dead], list[Request]]:
     """The failed by their codes, and the last of them one by one."""
     async with connection.cursor(row_factory=class_row(Dead)) as cursor:
         await cursor.execute(DEAD_BY_CODE, wanted.parameters())
@@ -261,7 +261,7 @@ async def read_dead(connection: Connection, wanted: WantedDead) -> tuple[list[De
     return by_code, await _rows(connection, DEAD, wanted.parameters())
 
 
-async def read_one(connection: Connection, request: UUID) -> tuple[Row, Detail, list[Attempt]]:
+async def read_one(connection: Connection, request: UUID) -> tuple[Request, Detail, list[Attempt]]:
     """Everything about one row, and every attempt at it, the first one first."""
     rows = await _rows(connection, ROOT, {"id": request})
     async with connection.cursor(row_factory=class_row(Detail)) as details:
@@ -320,11 +320,11 @@ async def read_models(connection: Connection) -> list[str]:
         return await cursor.fetchall()
 
 
-async def _rows(connection: Connection, pick: LiteralString, parameters: dict[str, Any]) -> list[Row]:
+async def _rows(connection: Connection, pick: LiteralString, parameters: dict[str, Any]) -> list[Request]:
     async with connection.cursor(row_factory=scalar_row) as picked:
         await picked.execute(pick, parameters)
         jobs: list[int] = await picked.fetchall()
-    async with connection.cursor(row_factory=class_row(Row)) as cursor:
+    async with connection.cursor(row_factory=class_row(Request)) as cursor:
         await cursor.execute(ROWS, {"jobs": jobs})
         return await cursor.fetchall()
 

@@ -22,14 +22,14 @@ from precis.queue.format import (
 )
 from precis.queue.overview import Worker
 from precis.queue.quotas import Allowance
-from precis.queue.requests import MOST_AHEAD, Attempt, Dead, Detail, Row
+from precis.queue.requests import MOST_AHEAD, Attempt, Dead, Detail, Request
 
 SOME_SECONDS = 2.0  # between the insert and the wait of a row that was claimed or retried in between
 WIDE = 100  # columns from which there is room for more
 SOURCES = {"url": "an address", "document": "a document"}
 
 
-def show_rows(console: Console, rows: list[Row], *, limit: int) -> None:
+def show_rows(console: Console, rows: list[Request], *, limit: int) -> None:
     if not rows:
         console.print(note("No request is like that."))
         return
@@ -41,7 +41,7 @@ def show_rows(console: Console, rows: list[Row], *, limit: int) -> None:
         console.print(note(f"The first {limit}; --limit shows more."))
 
 
-def show_one(console: Console, row: Row, detail: Detail, attempts: list[Attempt]) -> None:
+def show_one(console: Console, row: Request, detail: Detail, attempts: list[Attempt]) -> None:
     console.print(Text(str(row.id), "bold"))
     console.print(pairs(_about(row, detail)))
     console.print()
@@ -55,7 +55,7 @@ def show_one(console: Console, row: Row, detail: Detail, attempts: list[Attempt]
             console.print(Text(f"{attempt.n}: {clean(attempt.error_message)}", "dim"))
 
 
-def show_dead(console: Console, by_code: list[Dead], rows: list[Row]) -> None:
+def show_dead(console: Console, by_code: list[Dead], rows: list[Request]) -> None:
     if not by_code:
         console.print(note("No dead letters."))
         return
@@ -97,14 +97,14 @@ def _worker_state(worker: Worker) -> Text:
     return Text("draining", "yellow") if worker.draining else Text("working", "green")
 
 
-def _cells(row: Row, *, wide: bool) -> list[Cell]:
+def _cells(row: Request, *, wide: bool) -> list[Cell]:
     tries = str(row.attempts) if row.attempts else ""
     left: list[Cell] = [short(row.id), clean(row.owner)]
     task: list[Cell] = [row.task] if wide else []
     return [*left, *task, clean(row.model), state(row.state), tries, span(row.age_seconds), _note(row)]
 
 
-def _note(row: Row) -> Text:
+def _note(row: Request) -> Text:
     """What there is to say of a row in its state."""
     match row.state:
         case "running":
@@ -121,7 +121,7 @@ def _note(row: Row) -> Text:
     return Text(", ".join(filter(None, (said, row.error_code))), "red" if row.state == "failed" else "dim")
 
 
-def _about(row: Row, detail: Detail) -> Pairs:
+def _about(row: Request, detail: Detail) -> Pairs:
     wish = (row.task, _length(detail), detail.style, detail.language or "")
     return [
         ("owner", clean(row.owner)),
@@ -138,7 +138,7 @@ def _about(row: Row, detail: Detail) -> Pairs:
     ]
 
 
-def _state(row: Row, detail: Detail) -> Text:
+def _state(row: Request, detail: Detail) -> Text:
     text = state(row.state)
     match row.state:
         case "queued":
@@ -178,7 +178,7 @@ def _by_code(dead: Dead) -> list[Cell]:
     return [Text(dead.code, "red"), *counts, stamp(dead.last_at), clean(dead.message)]
 
 
-def _dead(row: Row) -> list[Cell]:
+def _dead(row: Request) -> list[Cell]:
     where: list[Cell] = [short(row.id), clean(row.owner), clean(row.model)]
     return [*where, str(row.attempts), stamp(row.finished_at), Text(row.error_code or "", "red")]
 

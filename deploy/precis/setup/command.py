@@ -1,29 +1,9 @@
-"""`precis setup`, and loading what it wrote."""
+"""`precis setup`."""
 
-import os
-from typing import TypeVar
-
-from chassis import settings as chassis_settings
-from precis.faults import BadConfiguration
 from precis.layout import Layout
 from precis.screen import Screen
 from precis.setup import config
-from precis.setup.settings import PlaceSettings, StackSettings
-
-T = TypeVar("T")
-
-
-def load(cls: type[T], layout: Layout) -> T:
-    """Settings from this layout's config.toml, from the defaults alone if it is not there yet. Raises
-    BadConfiguration."""
-    environ = {**os.environ, "PRECIS_CONFIG": str(layout.config) if layout.config.exists() else os.devnull}
-    try:
-        return chassis_settings.load(cls, environ=environ)
-    except chassis_settings.SettingsError as error:
-        lines = tuple(error.faults)
-        raise BadConfiguration(
-            "bad_settings", f"{layout.config} has faults. Mend them.", lines=lines
-        ) from error
+from precis.setup.settings import PlaceSettings, StackSettings, load
 
 
 def configured(layout: Layout, place: PlaceSettings, screen: Screen) -> None:

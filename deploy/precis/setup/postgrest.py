@@ -1,13 +1,10 @@
-"""PostgREST's configuration file and command line. Knows the template's holes and no SQL."""
+"""PostgREST's configuration file. Knows the template's holes and no SQL."""
 
-import os
-from pathlib import Path
 from string import Template
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from precis.faults import BadConfiguration
 from precis.setup.settings import StackSettings
-from precis.stack.process import Command, clean_environ
 
 # What libpq should do about hosts that hang or do not take writes; each can be overridden in database_url.
 CONNECTION = {
@@ -38,10 +35,6 @@ def connection_url(database_url: str) -> str:
     parts = urlsplit(database_url)
     query = {**CONNECTION, **dict(parse_qsl(parts.query, keep_blank_values=True))}
     return urlunsplit(parts._replace(query=urlencode(query)))
-
-
-def server(binary: Path, conf: Path) -> Command:
-    return Command((str(binary), str(conf)), cwd=conf.parent, environ=clean_environ(os.environ))
 
 
 def _listen(address: str) -> str:

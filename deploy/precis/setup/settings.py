@@ -1,8 +1,15 @@
 """What the command reads from the settings: its own section, and where each part listens."""
 
+import os
 from dataclasses import dataclass
+from typing import TypeVar
 
+from chassis import settings as chassis_settings
 from chassis.settings import key
+from precis.faults import BadConfiguration
+from precis.layout import Layout
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +46,16 @@ class StackSettings:
     work_hosts: tuple[str, ...] = key("work.hosts")
     engine_listen: str = key("engine.listen")
     engine_admin: str = key("engine.admin_listen")
+
+
+def load(cls: type[T], layout: Layout) -> T:
+    """Settings from this layout's config.toml, from the defaults alone if it is not there yet. Raises
+    BadConfiguration."""
+    environ = {**os.environ, "PRECIS_CONFIG": str(layout.config) if layout.config.exists() else os.devnull}
+    try:
+        return chassis_settings.load(cls, environ=environ)
+    except chassis_settings.SettingsError as error:
+        lines = tuple(error.faults)
+        raise BadConfiguration(
+            "bad_settings", f"{layout.config} has faults. Mend them.", lines=lines
+        ) from error

@@ -16,9 +16,9 @@ from precis.client.api import Account, Addresses, Client
 from precis.faults import Fault, PartFailed
 from precis.layout import Layout, parts_cache
 from precis.screen import Screen
-from precis.setup import config, postgrest
-from precis.setup.command import configured, load
-from precis.setup.settings import PlaceSettings, StackSettings
+from precis.setup import config
+from precis.setup.command import configured
+from precis.setup.settings import PlaceSettings, StackSettings, load
 from precis.stack import database, logs, parts, postgres, postgrest_program
 from precis.stack.demo_account import sign_in
 from precis.stack.model_server import Ollama, find_ollama
@@ -106,7 +106,7 @@ class _Starter:
         hosts = {} if ollama else {"PRECIS_WORK_HOSTS": parts.url(self._settings.engine_listen)}
         await asyncio.gather(
             self._start(AUTHSVC, parts.service(self._layout, "authsvc")),
-            self._start(POSTGREST, postgrest.server(program, self._layout.postgrest_conf)),
+            self._start(POSTGREST, parts.postgrest(program, self._layout.postgrest_conf)),
             self._start(EVENTS, parts.service(self._layout, "listener", "events")),
             self._start(WORK, parts.service(self._layout, "listener", "work", environ=hosts)),
         )

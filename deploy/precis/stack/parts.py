@@ -3,6 +3,7 @@ them."""
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import aiohttp
 import psycopg
@@ -42,6 +43,10 @@ def service(layout: Layout, *argv: str, environ: Mapping[str, str] = {}) -> Comm
         **environ,
     }
     return Command((program(argv[0]), *argv[1:]), cwd=layout.home, environ=given)
+
+
+def postgrest(program: Path, conf: Path) -> Command:
+    return Command((str(program), str(conf)), cwd=conf.parent, environ=clean_environ(os.environ))
 
 
 def url(address: str) -> str:

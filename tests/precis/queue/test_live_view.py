@@ -20,7 +20,7 @@ import pytest
 from precis.faults import BadUsage
 from precis.queue.control import Pauses
 from precis.queue.live_view import bar, draw, watch
-from precis.queue.overview import Census, Failure, Model, Running, Worker
+from precis.queue.overview import Failure, Model, Overview, Running, Worker
 from rich.console import Console
 
 from tests.fix_work import Desk
@@ -36,9 +36,9 @@ select pid from pg_stat_activity
 """
 
 
-def census(running: int = 2, *, paused: bool = False) -> Census:
+def overview(running: int = 2, *, paused: bool = False) -> Overview:
     jobs = [Running(ID, "ann@example.com", "llama3.1:8b", "box", 12.0, 0.5) for _ in range(running)]
-    return Census(
+    return Overview(
         Pauses(AT if paused else None, [], running),
         [
             Model("extractive", False, 0, None, 1, 0, 1, 1),
@@ -50,7 +50,7 @@ def census(running: int = 2, *, paused: bool = False) -> Census:
     )
 
 
-def shown(what: Census, *, width: int = COLUMNS, height: int = LINES) -> list[str]:
+def shown(what: Overview, *, width: int = COLUMNS, height: int = LINES) -> list[str]:
     console = Console(file=io.StringIO(), width=width, height=height, highlight=False)
     console.print(draw(what, console, "Database precis at box"))
     assert isinstance(console.file, io.StringIO)
@@ -58,7 +58,7 @@ def shown(what: Census, *, width: int = COLUMNS, height: int = LINES) -> list[st
 
 
 def test_the_whole_queue_is_on_one_screen() -> None:
-    lines = shown(census(paused=True))
+    lines = shown(overview(paused=True))
     assert lines[0].startswith("The queue  Database precis at box, ")
     assert lines[1:] == [
         "Everything is paused since 2026-11-24 16:03:09 UTC.",
@@ -86,14 +86,14 @@ def test_the_whole_queue_is_on_one_screen() -> None:
 
 @pytest.mark.parametrize(("height", "rows"), [(24, 5), (40, 21), (10, 3)])
 def test_what_runs_gets_the_lines_that_are_left(height: int, rows: int) -> None:
-    lines = shown(census(50), height=height)
+    lines = shown(overview(50), height=height)
     assert sum("━" in line for line in lines) == rows
     assert f"and {50 - rows} more" in lines
     assert len(lines) <= max(height, 22)
 
 
 def test_nothing_at_all_is_a_screen_too() -> None:
-    assert shown(Census(Pauses(None, [], 0), [], [], [], []))[1:] == [
+    assert shown(Overview(Pauses(None, [], 0), [], [], [], []))[1:] == [
         "",
         "No model yet.",
         "",

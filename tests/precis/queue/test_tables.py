@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from precis.queue.overview import Worker
 from precis.queue.quotas import Allowance
-from precis.queue.requests import Attempt, Dead, Detail, Row
+from precis.queue.requests import Attempt, Dead, Detail, Request
 from precis.queue.tables import show_allowance, show_dead, show_one, show_rows, show_workers
 from rich.console import Console
 
@@ -23,7 +23,7 @@ def shown(show: Callable[[Console], None], width: int) -> list[str]:
     return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
-def row(number: int = 1, **columns: Any) -> Row:
+def row(number: int = 1, **columns: Any) -> Request:
     given: dict[str, Any] = {
         "id": UUID(int=0x1A2B3C4D << 96 | number),
         "owner": "ann.with.a.long.name@example.com",
@@ -43,7 +43,7 @@ def row(number: int = 1, **columns: Any) -> Row:
         "due_seconds": None,
         "running_seconds": None,
     }
-    return Row(**{**given, **columns})
+    return Request(**{**given, **columns})
 
 
 def detail(**columns: Any) -> Detail:

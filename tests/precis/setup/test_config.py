@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from precis.layout import Layout, locate
-from precis.setup import command, config
+from precis.setup import config
 from precis.setup.ports import port_of
-from precis.setup.settings import StackSettings
+from precis.setup.settings import StackSettings, load
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_a_fresh_configuration_is_private_complete_and_different_each_time(layou
     config.fill(layout, "")
     first = read(layout)
     assert stat.S_IMODE(layout.config.stat().st_mode) == 0o600
-    assert command.load(StackSettings, layout).demo_password
+    assert load(StackSettings, layout).demo_password
     layout.config.unlink()
     config.fill(layout, "")
     assert read(layout)["authsvc"]["master_key"] != first["authsvc"]["master_key"]
@@ -109,7 +109,7 @@ def test_dbmate_is_told_not_to_ask_for_tls_unless_the_address_does() -> None:
 def test_the_derived_files_are_private_and_follow_the_settings(layout: Layout) -> None:
     config.fill(layout, "")
     layout.data.mkdir()
-    settings = command.load(StackSettings, layout)
+    settings = load(StackSettings, layout)
     config.derive(layout, dataclasses.replace(settings, audience="elsewhere"))
     assert 'jwt-aud = "elsewhere"' in layout.postgrest_conf.read_text()
     assert f"DATABASE_URL={config.migration_url(settings.owner_url)}\n" in layout.dotenv.read_text()

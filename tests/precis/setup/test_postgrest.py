@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from precis.faults import BadConfiguration
 from precis.layout import locate
-from precis.setup import command, config
+from precis.setup import config
 from precis.setup.postgrest import connection_url, render
-from precis.setup.settings import StackSettings
+from precis.setup.settings import StackSettings, load
 
 TEMPLATE = (Path(__file__).resolve().parents[3] / "postgrest/postgrest.conf").read_text()
 
@@ -17,7 +17,7 @@ TEMPLATE = (Path(__file__).resolve().parents[3] / "postgrest/postgrest.conf").re
 def settings(tmp_path: Path) -> StackSettings:
     layout = locate({"PRECIS_CONFIG": str(tmp_path / "config.toml")})
     config.fill(layout, "")
-    return command.load(StackSettings, layout)
+    return load(StackSettings, layout)
 
 
 def lines(text: str) -> dict[str, str]:

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from precis.faults import PartFailed
 from precis.layout import locate
-from precis.setup import command, config
-from precis.setup.settings import StackSettings
+from precis.setup import config
+from precis.setup.settings import StackSettings, load
 from precis.stack import database, postgres
 
 from tests.fix_postgres import Cluster, running_cluster
@@ -28,7 +28,7 @@ def settings(tmp_path: Path, cluster: Cluster) -> StackSettings:
     """For a database of its own: the shared cluster has none called precis."""
     layout = locate({"PRECIS_CONFIG": str(tmp_path / "config.toml")})
     config.fill(layout, cluster.url("postgres", "postgres"))
-    return command.load(StackSettings, layout)
+    return load(StackSettings, layout)
 
 
 def test_a_server_is_prepared_once_and_then_left_as_it_is(settings: StackSettings) -> None:
