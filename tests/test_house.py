@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from precis.command_line import parser
+from precis.command_line import parsed
+from precis.faults import BadUsage
 
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_FUNCTION = 50
@@ -65,8 +66,8 @@ def is_known(command: str) -> bool:
         return set(arguments) <= verbs()
     if name == "precis":
         try:
-            parser().parse_args(arguments)
-        except SystemExit:
+            parsed(arguments)
+        except BadUsage:
             return False
         return True
     return name in {

@@ -19,7 +19,7 @@ MOST_ROOMS, MOST_ARROWS = 13, 30  # of the listener: what a stranger can keep in
 Graph = Mapping[str, set[str]]
 
 # What each room of the `precis` command may know.
-PRECIS_SHARED = ("precis.faults", "precis.layout", "precis.screen", "precis.streams")
+PRECIS_SHARED = ("precis.faults", "precis.layout", "precis.options", "precis.screen", "precis.streams")
 
 # Of our own modules, one below the first name imports nothing but what lies below the others.
 MAY_KNOW: dict[str, tuple[str, ...]] = {

@@ -40,7 +40,7 @@ def told(run: Callable[[], int]) -> int:
 def _ended(run: Callable[[], int]) -> int:
     try:
         return run()
-    except SystemExit as asked:  # by argparse, which has said why
+    except SystemExit as asked:  # by rich, whose reader has gone
         return asked.code if isinstance(asked.code, int) else 0
 
 

@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -56,6 +59,9 @@ def test_the_status_of_a_stack_that_is_not_up_still_has_its_addresses(home: Path
     run = precis(home, "status", "--json")
     assert run.returncode == 1
     shown = json.loads(run.stdout)
+    owner_url = urlsplit(tomllib.loads((home / "config.toml").read_text())["local"]["owner_url"])
+    assert owner_url.password
+    assert owner_url.password not in run.stdout
     assert shown["rest_url"].startswith("http://127.0.0.1:")
     assert [(part["name"], part["ready"]) for part in shown["parts"]] == [
         ("postgres", False),
@@ -78,4 +84,38 @@ def test_all_faults_of_the_settings_are_named_at_once(home: Path) -> None:
 def test_a_length_is_given_in_one_way(home: Path) -> None:
     run = precis(home, "summarize", "text.txt", "--words", "9", "--ratio", "0.1")
     assert run.returncode == 2
-    assert "not allowed with argument" in run.stderr
+    assert "Mutually exclusive" in run.stderr
+
+
+def test_the_version_is_the_packages(home: Path) -> None:
+    run = precis(home, "--version")
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"precis {version('precis')}\n", "")
+
+
+@pytest.mark.parametrize(("typed", "told"), [
+    ((), "`precis --help` lists the verbs.  [no_verb]"),
+    (("stauts",), 'Did you mean "status"?'),
+    (("queue", "wach"), 'Did you mean "watch"?'),
+    (("summarize", "a.txt", "--wrods", "9"), "Did you mean --words? `precis summarize --help` tells"),
+    (("summarize", "a.txt", "--words", "0"), "--words: give a whole number above 0. `precis"),
+    (("summarize", "a.txt", "--style", "poem"), '"plain", "bullets", "headline"'),
+    (("shorten", "a.txt", "--style", "plain"), "Unknown option: --style."),
+    (("summarize",), "parameter FILE requires an argument."),
+    (("result", "12"), "give the id of a request"),
+    (("status", "now"), "That is too much: now. `precis status --help` tells"),
+])  # fmt: skip
+def test_a_wrong_call_is_one_sentence(home: Path, typed: tuple[str, ...], told: str) -> None:
+    run = precis(home, *typed)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert told in run.stderr
+    assert run.stderr.startswith("precis: ")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_every_verb(home: Path, shell: str) -> None:
+    run = precis(home, "completion", shell)
+    assert run.returncode == 0
+    assert all(
+        verb in run.stdout for verb in ("summarize", "workers", "--style", "headline", "--database-url")
+    )

@@ -6,7 +6,7 @@ from typing import get_args
 
 import psycopg
 import pytest
-from precis.client import follower, progress
+from precis.client import arguments, follower, progress
 
 from authsvc.keys import ring
 from listener.events import reader, stream
@@ -62,11 +62,13 @@ def test_the_final_states(catalogue: Catalogue) -> None:
 
 
 def test_the_tasks(catalogue: Catalogue) -> None:
-    assert words(catalogue, "request_task_is_known") == set(get_args(request.Task))
+    known = words(catalogue, "request_task_is_known")
+    assert known == set(get_args(request.Task)) == set(get_args(arguments.Task))
 
 
 def test_the_styles(catalogue: Catalogue) -> None:
-    assert words(catalogue, "request_style_is_known") == set(get_args(request.Style))
+    known = words(catalogue, "request_style_is_known")
+    assert known == set(get_args(request.Style)) == set(get_args(arguments.Style))
 
 
 def test_the_states_of_a_signing_key(catalogue: Catalogue) -> None:

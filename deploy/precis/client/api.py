@@ -2,9 +2,11 @@
 addresses and an account, nothing of how the parts are run."""
 
 import asyncio
+import contextlib
 import random
 import time
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +15,7 @@ import aiohttp
 from precis.faults import NotRunning, RequestFailed
 
 Row = dict[str, Any]
+HTTP_SECONDS = 30.0
 RETRIES = 6
 RETRY_FIRST_SECONDS = 0.2
 EXPIRY_MARGIN_SECONDS = 30
@@ -31,6 +34,12 @@ class Addresses:
 class Account:
     email: str
     password: str
+
+
+@contextlib.asynccontextmanager
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_SECONDS)) as http:
+        yield http
 
 
 class Client:

@@ -1,18 +1,15 @@
 """`precis summarize` and `precis shorten`: one text through a running stack. The result goes to standard
 output, what is said about it to standard error."""
 
-import argparse
 import asyncio
 import codecs
 import contextlib
 import json
-import re
 import sys
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from rich.console import Console
 from rich.text import Text
@@ -20,12 +17,12 @@ from rich.text import Text
 from listener.text.words import count_words
 from precis import streams
 from precis.client.api import Client, Row
+from precis.client.arguments import NO_WISHES, Style, Task, Wishes
 from precis.client.follower import Follower
 from precis.client.progress import Shown, view, watch
 from precis.faults import EXIT_FAILED, BadUsage, NotRunning, OutputLost, RequestFailed
 from precis.layout import expanded
 
-Task = Literal["summarize", "shorten"]
 ASSUMED_SHARE = 0.2  # of the source, for the bar alone, where no length was asked for
 ASSUMED_SHORTER = 0.5
 MOST_BYTES = 4 << 20  # of a file: more than the service takes, in any encoding
@@ -44,50 +41,27 @@ class Question:
     task: Task
     name: str
     text: str
-    words: int | None = None
-    ratio: float | None = None
-    language: str | None = None
-    model: str | None = None
+    wishes: Wishes = NO_WISHES
+    style: Style | None = None
 
     def request(self) -> Row:
+        wishes = self.wishes
         options = {
-            "target_words": self.words,
-            "target_ratio": self.ratio,
-            "language": self.language and readable(self.language),
-            "model": self.model and readable(self.model),
+            "target_words": wishes.words,
+            "target_ratio": wishes.ratio,
+            "style": self.style,
+            "language": wishes.language and readable(wishes.language),
+            "model": wishes.model and readable(wishes.model),
         }
         given = {name: value for name, value in options.items() if value is not None}
         return {"task": self.task, "title": self.name[:300], "text": self.text, **given}
 
     def expected_words(self) -> int:
-        share = self.ratio or (ASSUMED_SHARE if self.task == "summarize" else ASSUMED_SHORTER)
-        return self.words or max(1, round(count_words(self.text) * share))
+        share = self.wishes.ratio or (ASSUMED_SHARE if self.task == "summarize" else ASSUMED_SHORTER)
+        return self.wishes.words or max(1, round(count_words(self.text) * share))
 
     def shown(self) -> Shown:
         return Shown(f"{self.task} {self.name}", self.expected_words())
-
-
-def words(given: str) -> int:
-    """The argument of --words."""
-    if not re.fullmatch(r"[0-9]{1,9}", given, re.ASCII) or int(given) == 0:
-        raise argparse.ArgumentTypeError("give a whole number above 0")
-    return int(given)
-
-
-def ratio(given: str) -> float:
-    """The argument of --ratio."""
-    with contextlib.suppress(ValueError):
-        if 0 < float(given) < 1:
-            return float(given)
-    raise argparse.ArgumentTypeError("give a number above 0 and below 1: 0.3 asks for three tenths")
-
-
-def identifier(given: str) -> str:
-    """The id of a request."""
-    try:
-        return str(uuid.UUID(given))
-    except ValueError:
-        raise argparse.ArgumentTypeError("give the id of a request") from None
 
 
 def read_text(name: str) -> tuple[str, str]:

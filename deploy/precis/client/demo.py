@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 
 from precis.client.api import Client
+from precis.client.arguments import Wishes
 from precis.client.ask import Question, about, ask, read_text
 from precis.faults import RequestFailed
 from precis.screen import Screen
@@ -20,8 +21,8 @@ async def run(client: Client, checkout: Path, screen: Screen) -> None:
     title, text = await asyncio.to_thread(read_text, str(checkout / DOCUMENT))
     screen.say(f"\nSummarising and shortening {title}", "bold")
     questions = [
-        Question("summarize", title, text, words=SUMMARY_WORDS),
-        Question("shorten", title, text, ratio=SHORTEN_RATIO),
+        Question("summarize", title, text, Wishes(words=SUMMARY_WORDS)),
+        Question("shorten", title, text, Wishes(ratio=SHORTEN_RATIO)),
     ]
     answers = await ask(client, questions, screen.console)
     for question, shown, row in answers:

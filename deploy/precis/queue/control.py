@@ -4,14 +4,16 @@ done by functions of the database; this module calls them, one row a statement."
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import LiteralString
+from typing import Literal, LiteralString
 from uuid import UUID
 
 from psycopg.rows import class_row, scalar_row
 
 from precis.faults import BadUsage, Fault, RequestFailed
 from precis.queue.connection import Connection, explained
-from precis.queue.requests import WantedDead, model_id, request_id
+from precis.queue.requests import Wanted, WantedDead, model_id, parameters, request_id
+
+OpenState = Literal["queued", "scheduled", "running"]
 
 BATCH = 200
 
@@ -22,6 +24,22 @@ RESUME: LiteralString = "select private.resume(%(model)s)"
 DRAIN: LiteralString = "select private.drain(%(worker)s, %(on)s)"
 MODEL_NAME: LiteralString = "select m.name from private.model m where m.id = %(id)s"
 NOW: LiteralString = "select now()"
+
+# Requests in one public state that is no end, as of now.
+OPEN: LiteralString = """
+select j.request_id from private.job j
+ where j.kind = 'root' and j.state = any (%(states)s)
+   and (%(state)s <> 'queued' or j.run_at is null) and (%(state)s <> 'scheduled' or j.run_at is not null)
+   and (%(owner)s::uuid is null or j.owner = %(owner)s) and (%(model)s::int is null or j.model_id = %(model)s)
+ order by j.id
+"""
+# Changes to one account's rows take turns; only then its jobs are locked.
+TAKE_TURN: LiteralString = "select private.take_turn(r.owner) from private.request r where r.id = %(id)s"
+LOCK: LiteralString = """
+select case when j.state = 'ready' and j.run_at is not null then 'scheduled'
+            else gate.request_state(j.state) end
+  from private.request r join private.job j on j.id = r.job_id where r.id = %(id)s for no key update of j
+"""
 
 # The next batch of dead letters, the first one first. Those that failed after the redrive began are no part
 # of it: it would never end.
@@ -87,6 +105,21 @@ class _Place:
 async def cancel(connection: Connection, short: str) -> Answer:
     """Ends a queued or running request."""
     return await _order(connection, CANCEL, short)
+
+
+async def find_open(connection: Connection, wanted: Wanted) -> list[UUID]:
+    """All that are in this state now, of the account and the model that are wanted."""
+    given = {**await parameters(connection, wanted), "state": wanted.state}
+    async with connection.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(OPEN, given)
+        return await cursor.fetchall()
+
+
+async def cancel_all(connection: Connection, ids: list[UUID], state: OpenState) -> AsyncIterator[bool]:
+    """Ends these, row by row, so that nobody's rows stay locked for longer than one takes. Tells of each
+    whether it was ended; if not, it has left the state meanwhile, or somebody else is changing it."""
+    for request in ids:
+        yield await _cancel_if(connection, request, state)
 
 
 async def retry(connection: Connection, short: str) -> Answer:
@@ -163,6 +196,23 @@ async def _order_row(connection: Connection, statement: LiteralString, request: 
             return Answer(str(request), fault.code, fault.message)
         raise
     return Answer(str(request))
+
+
+async def _cancel_if(connection: Connection, request: UUID, state: OpenState) -> bool:
+    """Ends it if it is in this state still. A claim that comes meanwhile passes by its locked row."""
+    try:
+        with explained("The database"):
+            async with connection.transaction(), connection.cursor(row_factory=scalar_row) as cursor:
+                await cursor.execute(TAKE_TURN, {"id": request})
+                await cursor.execute(LOCK, {"id": request})
+                is_meant: bool = await cursor.fetchone() == state
+                if is_meant:
+                    await cursor.execute(CANCEL, {"id": request})
+                return is_meant
+    except Fault as fault:
+        if fault.code == "busy":
+            return False
+        raise
 
 
 async def _next_dead(connection: Connection, parameters: dict[str, object]) -> list[_Place]:

@@ -12,7 +12,11 @@ from precis.faults import BadUsage, RequestFailed
 from precis.queue.connection import Connection
 
 State = Literal["queued", "scheduled", "running", "done", "failed", "cancelled"]
-JOB_STATES: dict[str, list[str]] = {"running": ["running", "waiting"]}  # others are called alike
+JOB_STATES: dict[str, list[str]] = {  # others are called alike
+    "queued": ["ready"],
+    "scheduled": ["ready"],
+    "running": ["running", "waiting"],
+}
 MOST_AHEAD = 10_000
 SHORTEST_ID = 4  # hexadecimal digits
 UUID_DIGITS = 32
@@ -223,7 +227,7 @@ class Dead:
 class Wanted:
     """Which rows: None is any."""
 
-    limit: int
+    limit: int | None
     state: State | None = None
     owner: str | None = None
     model: str | None = None
@@ -243,14 +247,18 @@ class WantedDead:
 
 async def read_rows(connection: Connection, wanted: Wanted) -> list[Request]:
     """In claim order if they are queued, by their time if scheduled, else the newest first."""
-    parameters: dict[str, Any] = {
+    orders: dict[State | None, LiteralString] = {"queued": NEXT, "scheduled": SCHEDULED}
+    return await _rows(connection, orders.get(wanted.state, NEWEST), await parameters(connection, wanted))
+
+
+async def parameters(connection: Connection, wanted: Wanted) -> dict[str, Any]:
+    """Of a statement that picks jobs. Raises RequestFailed where there is no such account or model."""
+    return {
         "limit": wanted.limit,
         "owner": await owner_id(connection, wanted.owner) if wanted.owner else None,
         "model": await model_id(connection, wanted.model) if wanted.model else None,
         "states": JOB_STATES.get(wanted.state, [wanted.state]) if wanted.state else None,
     }
-    orders: dict[State | None, LiteralString] = {"queued": NEXT, "scheduled": SCHEDULED}
-    return await _rows(connection, orders.get(wanted.state, NEWEST), parameters)
 
 
 async def read_dead(connection: Connection, wanted: WantedDead) -> tuple[list[Dead], list[Request]]:

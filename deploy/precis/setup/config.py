@@ -77,9 +77,7 @@ def move(layout: Layout, postgres_url: str) -> dict[str, str]:
 
 def derive(layout: Layout, settings: StackSettings) -> None:
     """Writes the files that follow from the settings: dbmate's .env and PostgREST's configuration."""
-    toml_file.write_private(
-        layout.dotenv, dotenv(settings, os.path.relpath(layout.checkout, layout.home))
-    )
+    toml_file.write_private(layout.dotenv, dotenv(settings, os.path.relpath(layout.checkout, layout.home)))
     template = (layout.checkout / "postgrest" / "postgrest.conf").read_text(encoding="utf-8")
     toml_file.write_private(layout.postgrest_conf, render(template, settings))
 

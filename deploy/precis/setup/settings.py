@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 from chassis import settings as chassis_settings
 from chassis.settings import key
@@ -59,3 +60,27 @@ def load(cls: type[T], layout: Layout) -> T:
         raise BadConfiguration(
             "bad_settings", f"{layout.config} has faults. Mend them.", lines=lines
         ) from error
+
+
+def service_urls(settings: StackSettings) -> tuple[str, str, str]:
+    """Where clients find PostgREST, authsvc and the event streams. Raises BadConfiguration."""
+    return url(settings.postgrest_listen), url(settings.authsvc_listen), url(settings.events_listen)
+
+
+def without_secrets(address: str) -> str:
+    """A URL without password, and without user where that is no role of a database; empty if it is no URL."""
+    parts = urlsplit(address)
+    if not parts.scheme or not parts.netloc:
+        return ""
+    userinfo, _, hosts = parts.netloc.rpartition("@")
+    role = userinfo.partition(":")[0] if parts.scheme in ("postgresql", "postgres") else ""
+    return urlunsplit(parts._replace(netloc=f"{role}@{hosts}" if role else hosts, query="", fragment=""))
+
+
+def url(address: str) -> str:
+    """The URL of something that listens here."""
+    if address.startswith("unix:"):
+        raise BadConfiguration(
+            "local_needs_port", f"The local stack reaches its parts by host:port, not by {address}."
+        )
+    return f"http://{address}"

@@ -12,13 +12,13 @@ from pathlib import Path
 import aiohttp
 import psycopg
 
-from precis.client.api import Account, Addresses, Client
+from precis.client.api import Account, Addresses, Client, session
 from precis.faults import Fault, PartFailed
 from precis.layout import Layout, parts_cache
 from precis.screen import Screen
 from precis.setup import config
 from precis.setup.command import configured
-from precis.setup.settings import PlaceSettings, StackSettings, load
+from precis.setup.settings import PlaceSettings, StackSettings, load, service_urls, url
 from precis.stack import database, logs, parts, postgres, postgrest_program
 from precis.stack.demo_account import sign_in
 from precis.stack.model_server import Ollama, find_ollama
@@ -26,8 +26,6 @@ from precis.stack.parts import AUTHSVC, ENGINE, EVENTS, POSTGRES, POSTGREST, WOR
 from precis.stack.process import Command
 from precis.stack.state import Record, State, clear_leftovers, exclusive
 from precis.stack.supervisor import Part, Supervisor
-
-HTTP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +38,12 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(layout: Layout, place: PlaceSettings, screen: Screen) -> AsyncIterator[Stack]:
+async def running(layout: Layout, screen: Screen) -> AsyncIterator[Stack]:
     """Everything up; everything down at the end, however it comes. Raises Fault."""
     with exclusive(layout.lock):
         for name in await asyncio.to_thread(clear_leftovers, layout.state):
             screen.note(f"ended {name}, left over from an earlier run")
-        settings = _settle(layout, place, screen)
+        settings = _settle(layout, screen)
         logs.begin(layout.logs)
         try:
             async with session() as http, asyncio.TaskGroup() as group:
@@ -58,17 +56,6 @@ async def running(layout: Layout, place: PlaceSettings, screen: Screen) -> Async
                     await starter.stop()
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
-
-
-@asynccontextmanager
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=HTTP_SECONDS)) as http:
-        yield http
-
-
-def addresses(settings: StackSettings) -> Addresses:
-    listens = (settings.postgrest_listen, settings.authsvc_listen, settings.events_listen)
-    return Addresses(*map(parts.url, listens))
 
 
 class _Starter:
@@ -103,7 +90,7 @@ class _Starter:
             self._start_model(),
             asyncio.to_thread(self._find_postgrest),
         )
-        hosts = {} if ollama else {"PRECIS_WORK_HOSTS": parts.url(self._settings.engine_listen)}
+        hosts = {} if ollama else {"PRECIS_WORK_HOSTS": url(self._settings.engine_listen)}
         await asyncio.gather(
             self._start(AUTHSVC, parts.service(self._layout, "authsvc")),
             self._start(POSTGREST, parts.postgrest(program, self._layout.postgrest_conf)),
@@ -111,7 +98,7 @@ class _Starter:
             self._start(WORK, parts.service(self._layout, "listener", "work", environ=hosts)),
         )
         account = Account(self._settings.demo_email, self._settings.demo_password)
-        client = Client(self._http, addresses(self._settings), account)
+        client = Client(self._http, Addresses(*service_urls(self._settings)), account)
         await sign_in(client, self._layout, self._settings.owner_url)
         return Stack(self._settings, ollama, client)
 
@@ -144,10 +131,10 @@ class _Starter:
     async def _start_model(self) -> Ollama | None:
         """Uses an Ollama that has a model, else starts the built-in engine."""
         ollama = await find_ollama(self._http, self._settings.work_hosts)
-        self._state.model_url = ollama.url if ollama else parts.url(self._settings.engine_listen)
+        self._state.model_url = ollama.shown if ollama else url(self._settings.engine_listen)
         self._state.builtin_engine = ollama is None
         if ollama:
-            self._screen.note(f"Ollama at {ollama.url} serves {', '.join(ollama.models)}")
+            self._screen.note(f"Ollama at {ollama.shown} serves {', '.join(ollama.models)}")
         else:
             self._screen.note(
                 "no Ollama with a model answers: the built-in engine copies the sentences that say most"
@@ -176,10 +163,10 @@ class _Starter:
                 loop.add_signal_handler(sig, interrupt)
 
 
-def _settle(layout: Layout, place: PlaceSettings, screen: Screen) -> StackSettings:
+def _settle(layout: Layout, screen: Screen) -> StackSettings:
     """The settings, made if they are missing, with ports that are free now."""
-    configured(layout, place, screen)
-    for name, address in config.move(layout, place.postgres_url).items():
+    configured(layout, screen)
+    for name, address in config.move(layout, load(PlaceSettings, layout).postgres_url).items():
         screen.note(f"{name} was taken by another program, is now {address}")
     settings = load(StackSettings, layout)
     config.derive(layout, settings)

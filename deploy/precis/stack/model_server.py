@@ -7,6 +7,8 @@ from typing import Any
 
 import aiohttp
 
+from precis.setup.settings import without_secrets
+
 CONNECT_SECONDS = 2.0
 ASK_SECONDS = 30.0  # a server that is busy loading a model may be slow to say which it has
 PATIENCE = aiohttp.ClientTimeout(total=ASK_SECONDS, sock_connect=CONNECT_SECONDS)
@@ -16,6 +18,11 @@ PATIENCE = aiohttp.ClientTimeout(total=ASK_SECONDS, sock_connect=CONNECT_SECONDS
 class Ollama:
     url: str
     models: tuple[str, ...]
+
+    @property
+    def shown(self) -> str:
+        """Its address for people and scripts."""
+        return without_secrets(self.url)
 
 
 async def find_ollama(session: aiohttp.ClientSession, hosts: tuple[str, ...]) -> Ollama | None:

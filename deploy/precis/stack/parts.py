@@ -8,9 +8,8 @@ from pathlib import Path
 import aiohttp
 import psycopg
 
-from precis.faults import BadConfiguration
 from precis.layout import Layout, program
-from precis.setup.settings import StackSettings
+from precis.setup.settings import StackSettings, url
 from precis.stack import database
 from precis.stack.process import Command, clean_environ
 from precis.stack.supervisor import Readiness
@@ -47,15 +46,6 @@ def service(layout: Layout, *argv: str, environ: Mapping[str, str] = {}) -> Comm
 
 def postgrest(program: Path, conf: Path) -> Command:
     return Command((str(program), str(conf)), cwd=conf.parent, environ=clean_environ(os.environ))
-
-
-def url(address: str) -> str:
-    """The URL of something that listens here."""
-    if address.startswith("unix:"):
-        raise BadConfiguration(
-            "local_needs_port", f"The local stack reaches its parts by host:port, not by {address}."
-        )
-    return f"http://{address}"
 
 
 def http(session: aiohttp.ClientSession, admin: str, path: str, listen: str) -> Probe:

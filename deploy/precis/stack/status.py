@@ -12,7 +12,7 @@ from rich.text import Text
 
 from precis.layout import Layout
 from precis.screen import NAME_WIDTH, Screen
-from precis.setup.settings import StackSettings
+from precis.setup.settings import StackSettings, url, without_secrets
 from precis.stack import database, parts
 from precis.stack.state import State, is_held
 
@@ -65,13 +65,14 @@ async def ask(settings: StackSettings, state: State) -> list[PartStatus]:
 def document(
     settings: StackSettings, state: State, found: list[PartStatus], contents: Contents
 ) -> dict[str, Any]:
-    """What scripts and outside clients rely on. Additions are free."""
+    """What scripts and outside clients rely on. Additions are free, but for secrets: there is none in it but
+    the demo login."""
     return {
-        "rest_url": parts.url(settings.postgrest_listen),
-        "auth_url": parts.url(settings.authsvc_listen),
-        "events_url": parts.url(settings.events_listen),
-        "database_url": settings.owner_url,
-        "model_url": state.model_url or parts.url(settings.engine_listen),
+        "rest_url": url(settings.postgrest_listen),
+        "auth_url": url(settings.authsvc_listen),
+        "events_url": url(settings.events_listen),
+        "database_url": without_secrets(settings.owner_url),
+        "model_url": state.model_url or url(settings.engine_listen),
         "demo_email": settings.demo_email,
         "demo_password": settings.demo_password,
         "parts": [asdict(part) for part in found],

@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 from precis.client.api import Client
 from precis.layout import Layout
 from precis.screen import Screen
-from precis.setup.settings import PlaceSettings
-from precis.stack.lifecycle import Stack, addresses, running
+from precis.stack.lifecycle import Stack, running
 
 
-async def run(layout: Layout, place: PlaceSettings, screen: Screen) -> int:
+async def run(layout: Layout, screen: Screen) -> int:
     """Stays until a signal; that is how it is meant to end, so it is no failure."""
-    async with _announced(layout, place, screen) as stack:
+    async with _announced(layout, screen) as stack:
         _introduce(stack, layout, screen)
         try:
             await asyncio.Event().wait()
@@ -25,20 +24,18 @@ async def run(layout: Layout, place: PlaceSettings, screen: Screen) -> int:
     return 0
 
 
-async def run_once(
-    layout: Layout, place: PlaceSettings, screen: Screen, job: Callable[[Client], Awaitable[None]]
-) -> None:
-    async with _announced(layout, place, screen) as stack:
+async def run_once(layout: Layout, screen: Screen, job: Callable[[Client], Awaitable[None]]) -> None:
+    async with _announced(layout, screen) as stack:
         await job(stack.client)
 
 
 @asynccontextmanager
-async def _announced(layout: Layout, place: PlaceSettings, screen: Screen) -> AsyncIterator[Stack]:
+async def _announced(layout: Layout, screen: Screen) -> AsyncIterator[Stack]:
     began = time.monotonic()
     screen.say(f"Starting Precis (logs in {layout.shown(layout.logs)})", "bold")
     stopping = began
     try:
-        async with running(layout, place, screen) as stack:
+        async with running(layout, screen) as stack:
             screen.say(f"Up after {time.monotonic() - began:.1f} s", "bold")
             try:
                 yield stack
@@ -51,10 +48,10 @@ async def _announced(layout: Layout, place: PlaceSettings, screen: Screen) -> As
 
 
 def _introduce(stack: Stack, layout: Layout, screen: Screen) -> None:
-    where = addresses(stack.settings)
+    where = stack.client.addresses
     database = urlsplit(stack.settings.owner_url)
     model = (
-        f"Ollama at {stack.ollama.url}"
+        f"Ollama at {stack.ollama.shown}"
         if stack.ollama
         else "built-in engine (no Ollama with a model answers)"
     )

@@ -1,13 +1,14 @@
 """precis.client.ask: what is sent for a file, and what is said about the answer."""
 
-import argparse
 import io
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from precis.client.ask import Question, about, ratio, read_text, words
+from precis.client.arguments import Wishes, ratio, words
+from precis.client.ask import Question, about, read_text
+from precis.command_line import parsed
 from precis.faults import BadUsage
 
 
@@ -47,13 +48,13 @@ def test_a_text_in_an_encoding_of_windows_is_told_how_to_convert_it(tmp_path: Pa
 
 @pytest.mark.parametrize("given", ["nan", "inf", "-inf", "1e999", "-1", "0", "1", "half", "9" * 5000, ""])
 def test_a_ratio_is_above_zero_and_below_one(given: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="above 0 and below 1"):
+    with pytest.raises(ValueError, match="above 0 and below 1"):
         ratio(given)
 
 
 @pytest.mark.parametrize("given", ["0", "-5", "1.5", "²", "٣", "9" * 5000, "1_000", ""])
 def test_words_are_a_whole_number(given: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="whole number above 0"):
+    with pytest.raises(ValueError, match="whole number above 0"):
         words(given)
 
 
@@ -88,12 +89,20 @@ def test_a_file_that_cannot_be_read_is_a_sentence(name: str, why: str) -> None:
 
 
 def test_only_what_was_asked_for_is_sent() -> None:
-    assert Question("shorten", "a.txt", "Text", ratio=0.5).request() == {
+    assert Question("shorten", "a.txt", "Text", Wishes(ratio=0.5)).request() == {
         "task": "shorten",
         "title": "a.txt",
         "text": "Text",
         "target_ratio": 0.5,
     }
+
+
+def test_a_style_is_sent_as_it_was_given(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Text")
+    verb, given, _ = parsed(["summarize", str(tmp_path / "a.txt"), "--style", "headline"])
+    assert (verb.__name__, given.arguments["style"]) == ("summarize", "headline")
+    question = Question("summarize", "a.txt", "Text", style="headline")
+    assert question.request()["style"] == "headline"
 
 
 def test_the_line_on_an_answer_names_the_checks_that_it_failed() -> None:

@@ -11,10 +11,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from precis.command_line import parser
+from precis.command_line import parsed
 from precis.faults import BadUsage, RequestFailed
 from precis.layout import Layout
-from precis.setup.settings import PlaceSettings
 
 from listener.queue import jobs
 from tests.fix_postgres import ROOT
@@ -61,9 +60,9 @@ def run(desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     url = desk.database.url("precis_owner")
 
     async def run(*arguments: str) -> tuple[int, str]:
-        given = parser().parse_args(["queue", "--database-url", url, *arguments])
+        verb, given, _ = parsed(["queue", "--database-url", url, *arguments])
         capsys.readouterr()
-        code = await given.run(given, layout, PlaceSettings("", ""))
+        code = await verb(*given.args, **given.kwargs, layout=layout)
         return int(code), capsys.readouterr().out
 
     return run
@@ -89,7 +88,8 @@ async def test_every_command_of_the_document_does_what_it_says(case: Case, run: 
         assert (program, verb) == (".venv/bin/precis", "queue")
         command = arguments[0] if arguments else "list"
         seen.add(command)
-        if command == "watch" or ("--dead" in arguments and "--yes" not in arguments):
+        is_many = command in ("cancel", "retry") and {"--dead", "--state"} & set(arguments)
+        if command == "watch" or (is_many and "--yes" not in arguments):
             continue  # these ask for a terminal: see below
         if command == "retry":
             case.desk.query("update private.job set state = 'failed', error_code = 'model_failed',"
@@ -163,8 +163,40 @@ async def test_on_a_terminal_a_person_is_asked(case: Case, answer: bytes, exit_c
     assert case.desk.job(case.failed)["state"] == state
 
 
+async def test_all_in_one_state_are_cancelled_and_counted(case: Case, run: Run) -> None:
+    case.desk.ask_many(case.person, 2)
+    other = case.desk.ask(case.desk.person())
+    of_ann = ("cancel", "--state", "queued", "--owner", EMAIL, "--yes")
+    assert await json_of(run, *of_ann) == {"found": 3, "cancelled": 3}
+    assert await run(*of_ann) == (0, "✓ No request is like that.\n")
+    assert (case.desk.job(case.failed)["state"], case.desk.job(other)["state"]) == ("failed", "ready")
+    assert await run("cancel", "--state", "queued", "--yes") == (0, "✓ 1 cancelled.\n")
+    assert case.desk.job(other)["state"] == "cancelled"
+
+
+async def test_without_a_terminal_nobody_can_agree_to_a_mass_cancel(case: Case, run: Run) -> None:
+    with pytest.raises(BadUsage, match=r"This cancels 1 queued requests\. Say --yes") as caught:
+        await run("cancel", "--state", "queued")
+    assert caught.value.code == "confirmation_needed"
+    assert case.desk.job(case.queued)["state"] == "ready"
+
+
+@pytest.mark.parametrize(("answer", "exit_code", "state"), [(b"n\n", 1, "ready"), (b"y\n", 0, "cancelled")])
+async def test_a_person_is_told_how_many_before_they_are_cancelled(
+    case: Case, answer: bytes, exit_code: int, state: str
+) -> None:
+    url = case.desk.database.url("precis_owner")
+    with on_a_terminal("queue", "cancel", "--state", "queued", url=url) as screen:
+        screen.until(b"Cancel 1 queued requests?")
+        screen.type(answer)
+        assert screen.process.wait(timeout=20) == exit_code
+    assert case.desk.job(case.queued)["state"] == state
+
+
 @pytest.mark.parametrize("arguments", [
     ["retry"], ["retry", "1a2b", "--dead"], ["retry", "1a2b", "--code", "x"], ["quota", "--reset"],
+    ["cancel"], ["cancel", "1a2b", "--state", "queued"], ["cancel", "1a2b", "--owner", EMAIL],
+    ["cancel", "--owner", EMAIL],
     ["quota", EMAIL, "--reset", "--weight", "1"], ["watch"],
 ])  # fmt: skip
 async def test_what_cannot_be_meant_is_a_wrong_call(desk: Desk, run: Run, arguments: list[str]) -> None:

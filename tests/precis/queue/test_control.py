@@ -7,7 +7,7 @@ import pytest
 from precis.faults import BadUsage, RequestFailed
 from precis.queue import control
 from precis.queue.connection import Connection, connected
-from precis.queue.requests import WantedDead
+from precis.queue.requests import Wanted, WantedDead
 
 from listener.queue import jobs
 from tests.fix_work import Desk, Hand
@@ -45,6 +45,39 @@ async def test_a_refusal_is_an_answer_with_its_code(desk: Desk, owner: Connectio
     assert (await control.retry(owner, str(request))).code == "not_failed"
     assert (await control.retry(owner, "0123")).code == "request_not_found"
     assert (await control.retry(owner, "?")).code == "bad_id"
+
+
+async def test_requests_are_found_by_a_state_that_is_no_end(desk: Desk, owner: Connection) -> None:
+    model, person = await desk.model("one:latest"), desk.person()
+    worker = await desk.worker(model)
+    _, running = desk.ask_many(person, 2)
+    await worker.finish(await worker.claim_one(model))
+    await worker.claim_one(model)
+    scheduled, queued, others = desk.ask(person), desk.ask(person), desk.ask(desk.person())
+    desk.query("update private.job set run_at = now() + interval '1 h' where request_id = %s", scheduled)
+
+    async def found(state: control.OpenState, **narrower: str) -> list[UUID]:
+        return await control.find_open(owner, Wanted(None, state, **narrower))
+
+    assert await found("running") == [running]
+    assert await found("scheduled") == [scheduled]
+    assert await found("queued") == [queued, others]
+    (email,) = desk.query("select email from private.account where id = %s", person)[0]
+    assert await found("queued", owner=email, model="one") == [queued]
+    with pytest.raises(RequestFailed, match="Nobody is registered"):
+        await found("queued", owner="nobody@example.com")
+
+
+async def test_what_has_left_the_state_before_its_turn_goes_on(desk: Desk, owner: Connection) -> None:
+    model = await desk.model()
+    worker = await desk.worker(model)
+    first, second, third = desk.ask_many(desk.person(), 3)
+    steps = control.cancel_all(owner, [first, second, third], "queued")
+    assert await anext(steps) is True
+    job = await worker.claim_one(model)
+    assert [was_cancelled async for was_cancelled in steps] == [False, True]
+    assert (job.request_id, desk.job(second)["state"]) == (second, "running")
+    assert [desk.job(each)["state"] for each in (first, third)] == ["cancelled", "cancelled"]
 
 
 async def redriven(owner: Connection, wanted: WantedDead) -> list[bool]:

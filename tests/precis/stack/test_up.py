@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -178,7 +179,8 @@ def test_a_person_gets_a_summary_a_part_that_dies_comes_back_and_a_second_stack_
         stack.lines("authsvc is ready again")
         assert stack.parts()["authsvc"] not in (None, first)
 
-        with psycopg.connect(stack.status()["database_url"]) as connection:
+        config = tomllib.loads((home / "config.toml").read_text())
+        with psycopg.connect(config["local"]["owner_url"]) as connection:
             known = connection.execute("select task from private.request where id = %s", [row["id"]])
             assert known.fetchone() == ("summarize",)
 
