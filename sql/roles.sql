@@ -42,6 +42,8 @@ alter role listener_events set idle_in_transaction_session_timeout = '10s';
 -- The listener holds one transaction open on purpose: the doorbell's table lock. So no idle limit, and its statements
 -- carry their own. Where a client's statement and a claim wait for each other, the claim gives way (it is run again).
 alter role listener      set statement_timeout = '30s';
+-- The claim gives way in a deadlock: a client's statement locks job rows after its event cursor, a claim the other way
+-- round, and the claim can be run again unseen.
 alter role listener      set deadlock_timeout = '100ms';
 -- What the server says of errors quotes rows and statements, and these hold people's texts: a cast in a select of PostgREST
 -- even in the message itself. So a client's errors are not logged (PostgREST tells the client), and those of services without

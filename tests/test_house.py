@@ -14,6 +14,7 @@ from precis.faults import BadUsage
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST_FUNCTION = 50
 LONGEST_FILE = 400
+MOST_WORDS, MOST_DECISIONS = 1450, 10  # of ARCHITECTURE.md; words with names of files
 
 # Longer files, each with its reason.
 LONG_FILES: dict[str, str] = {}
@@ -84,11 +85,6 @@ def is_known(command: str) -> bool:
     }
 
 
-def found(path: str) -> Iterator[Path]:
-    """What a path, or the name of an SQL function's file, as the code map writes it stands for."""
-    return ROOT.glob(f"sql/functions/{path}" if "/" not in path else path.rstrip("/"))
-
-
 def test_every_module_says_what_it_does() -> None:
     silent = [str(file) for file in FILES if tree(file).body and not ast.get_docstring(tree(file))]
     assert silent == []
@@ -117,10 +113,38 @@ def test_the_commands_in_a_document_exist(document: Path) -> None:
 
 def test_the_files_that_the_code_map_names_exist() -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    code_map = text.partition("## Code map")[2].partition("\n## ")[0]
-    named = re.findall(r"`([\w/.*-]+/[\w.*-]*|(?:gate|private|public)\.[\w]+\.sql)`", code_map)
-    assert len(named) > 20
-    assert [path for path in named if not any(found(path))] == []
+    rows = re.findall(r"^\| `([\w/]+/)`(.*)", text, re.MULTILINE)
+    assert len(rows) > 10
+    named = [
+        (folder, name)
+        for folder, row in rows
+        for name in ["", *re.findall(r"`([\w*.]+\.\w+|\w+/)`", row)]
+    ]
+    missing = [place for place in named if not any(ROOT.glob("".join(place)))]
+    assert [name for _, name in missing if not (ROOT / name).exists()] == []
+
+
+def classes(package: str) -> dict[str, list[str]]:
+    """The public classes of a package by name, with the modules that have one."""
+    found: dict[str, list[str]] = {}
+    for file in FILES:
+        if file.is_relative_to(package):
+            for node in ast.walk(tree(file)):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    found.setdefault(node.name, []).append(str(file))
+    return found
+
+
+@pytest.mark.parametrize("package", ["chassis", "listener", "authsvc", "deploy/precis"])
+def test_no_two_classes_of_a_package_have_one_name(package: str) -> None:
+    assert {name: files for name, files in classes(package).items() if len(files) > 1} == {}
+
+
+def test_architecture_is_read_in_five_minutes() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    assert len(re.findall(r"[A-Za-z][\w'`.-]*", text)) <= MOST_WORDS
+    decisions = text.partition("## Decisions")[2].partition("\n## ")[0]
+    assert len(re.findall(r"^\| (?!decision|---)", decisions, re.MULTILINE)) <= MOST_DECISIONS
 
 
 @pytest.mark.parametrize(("command", "known"), [

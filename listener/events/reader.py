@@ -116,7 +116,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Update:
     """What one moment of the database looked like, as far as it was read."""
 
     head: Head
@@ -143,7 +143,7 @@ class Reader:
     @asynccontextmanager
     async def reading(
         self, claims: str, *, after: int, seen: Sequence[tuple[UUID, int, int]] | None = None
-    ) -> AsyncIterator[Reading]:
+    ) -> AsyncIterator[Update]:
         """Events after a number, and unless `seen` is None the pieces beyond its (request, epoch, n).
 
         Yielded before the transaction ends: nobody need wait for that. Raises RefusedError.
@@ -155,7 +155,7 @@ class Reader:
                 pieces = await _pieces(connection, seen) if seen is not None else ()
             READ_ROWS.inc(len(events))
             READ_PARTIALS.inc(len(pieces))
-            yield Reading(head, events, pieces)
+            yield Update(head, events, pieces)
 
     @asynccontextmanager
     async def _as_user(self, claims: str) -> AsyncIterator[tuple["Connection", str]]:

@@ -15,7 +15,7 @@ from prometheus_client import Counter, Histogram
 from listener.events import frames
 from listener.events.incarnation import Loss, Position, loss
 from listener.events.partials import Partials
-from listener.events.reader import Event, Reading
+from listener.events.reader import Event, Update
 
 HEARTBEAT_SECONDS: Final = 15.0
 SLOW_SECONDS: Final = 60.0
@@ -77,7 +77,7 @@ class Stream:
         """Whether the client must read first. Until then only its position is kept."""
         return self.size >= QUEUE_MAX_BYTES or len(self._queue) >= QUEUE_MAX_EVENTS
 
-    def accept(self, reading: Reading) -> None:
+    def accept(self, reading: Update) -> None:
         """Queue what is new to this stream, until the queue is full: then the rest has to be read again."""
         if reason := loss(self.position, reading.head):
             self.start_over(reason, Position(reading.head.incarnation, reading.head.n))
@@ -140,7 +140,7 @@ class Stream:
         except ConnectionError:
             self.end(Ending("client"))
 
-    def _accept_events(self, reading: Reading) -> None:
+    def _accept_events(self, reading: Update) -> None:
         for event in reading.events:
             if self.full:
                 return

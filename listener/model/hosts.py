@@ -200,10 +200,11 @@ class Hosts:
     async def forget_others(self, urls: Sequence[str]) -> None:
         """See to it, for ever, that nothing stays on offer where nobody looks any more. `urls` are all that
         are watched here. After an outage of the database others are given the time to say what they see."""
-        calm = 0
+        quiet_looks = 0
         while True:
-            settled = calm * SEEN_SECONDS >= SETTLED_SECONDS
-            calm = calm + 1 if await self._note(self._forget_others(urls, settled=settled)) else 0
+            settled = quiet_looks * SEEN_SECONDS >= SETTLED_SECONDS
+            noted = await self._note(self._forget_others(urls, settled=settled))
+            quiet_looks = quiet_looks + 1 if noted else 0
             await asyncio.sleep(SEEN_SECONDS)
 
     async def _look(self, host: Host) -> float:

@@ -22,13 +22,13 @@ SHOW_LIFE: LiteralString = "select pg_advisory_lock($1, $2)"
 Control = Literal["models"] | UUID
 
 
-class Ear(Protocol):
+class NoticeHandler(Protocol):
     """Who is told."""
 
-    def rung(self) -> None:
+    def on_bell(self) -> None:
         """A job may be ready."""
 
-    def told(self, about: Control) -> None:
+    def on_control(self, about: Control) -> None:
         """Look at it again. Anybody can send this."""
 
     def reconnected(self) -> None:
@@ -38,16 +38,18 @@ class Ear(Protocol):
 class Notices:
     """`run` for ever; `show_life` when the worker has another id."""
 
-    def __init__(self, url: str, pool: Pool, *, name: str, ear: Ear, worker: Callable[[], int]) -> None:
-        self._ear = ear
+    def __init__(
+        self, url: str, pool: Pool, *, name: str, handler: NoticeHandler, worker: Callable[[], int]
+    ) -> None:
+        self._handler = handler
         self._worker = worker
         self._shown: tuple[Connection, int] | None = None
         self._connection = ListenConnection(
             url,
             pool,
             name=name,
-            handlers={BELL: lambda _nothing: ear.rung(), CONTROL: self._heard_control},
-            missed=ear.reconnected,
+            handlers={BELL: lambda _nothing: handler.on_bell(), CONTROL: self._heard_control},
+            missed=handler.reconnected,
             session=self._hold_lock,
         )
 
@@ -76,7 +78,7 @@ class Notices:
     def _heard_control(self, payload: str) -> None:
         about = parse_control(payload)
         if about is not None:
-            self._ear.told(about)
+            self._handler.on_control(about)
 
 
 def parse_control(payload: str) -> Control | None:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import structlog
@@ -41,6 +41,8 @@ CLAIM_SECONDS = 10.0
 FINISH_SECONDS = 3.0  # after which each result is written by itself, for as long as that takes
 FINISH_LOCK_TIMEOUT = "100ms"
 PREVIEW_SECONDS = 3.0
+
+Side: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 log = structlog.get_logger()
 
@@ -84,7 +86,7 @@ class Parts:
     worker: Worker
     lease: Lease
     hosts: Hosts
-    sides: Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
+    sides: Mapping[str, Side]
     checks: Mapping[str, Callable[[], Awaitable[bool]]]
     read_gauges: Callable[[], Awaitable[None]]
 
@@ -147,7 +149,7 @@ def _wire(
     lease = Lease(connections.renewals, name=name, version=version("precis"), holder=worker)
     doorbell = Doorbell(url, name=f"{NAME}-bell", changed=worker.look)
     notices = Notices(
-        url, statements, name=f"{NAME}-notices", ear=worker, worker=lambda: lease.claimant.worker_id
+        url, statements, name=f"{NAME}-notices", handler=worker, worker=lambda: lease.claimant.worker_id
     )
     sweeper = Sweeper(
         statements,
@@ -160,7 +162,7 @@ def _wire(
     lease.on_register(notices.show_life)
     lease.seen_by(lambda: notices.shows_life)
     lease.on_pulse(sweeper.hear)
-    sides: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+    sides: dict[str, Side] = {
         "lease": lease.run,
         "guard": lease.guard,
         "doorbell": doorbell.run,
@@ -168,11 +170,16 @@ def _wire(
         "sweeper": sweeper.run,
         "partials": partials.run,
         "hosts": partial(hosts.forget_others, settings.hosts),
-        "lag": lag.measure,
+        **_always(settings, statements),
     }
-    if settings.keep_days > 0:
-        sides["retention"] = Retention(statements, keep_days=settings.keep_days).run
     return Parts(worker, lease, hosts, sides, _checks(statements, lease, hosts), QueueGauges(statements).read)
+
+
+def _always(settings: WorkSettings, statements: "asyncpg.Pool[Any]") -> dict[str, Side]:
+    """What knows no worker. Nothing is deleted for its age unless that is asked for."""
+    if settings.keep_days == 0:
+        return {"lag": lag.measure}
+    return {"lag": lag.measure, "retention": Retention(statements, keep_days=settings.keep_days).run}
 
 
 def _checks(

@@ -51,7 +51,7 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """`run` until `drain`ed. Hears from the lease (Holder), and from the notices (Ear)."""
+    """`run` until `drain`ed. Hears from the lease (Holder), and from the notices (NoticeHandler)."""
 
     def __init__(self, connection: KeptConnection, *, hosts: Hosts, context: AttemptContext) -> None:
         self._connection = connection
@@ -112,13 +112,13 @@ class Worker:
         self._running.stop_all("lost")
         self._leases.lost()
 
-    # As the notices' ear
+    # As the notices' handler
 
-    def rung(self) -> None:
+    def on_bell(self) -> None:
         """A job may be ready."""
         self._wake.set()
 
-    def told(self, about: Control) -> None:
+    def on_control(self, about: Control) -> None:
         """A request, or models and slots, have changed."""
         if about == "models" or self._running.has_request(about):
             self._lease.nudge()

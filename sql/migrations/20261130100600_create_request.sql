@@ -88,6 +88,8 @@ create table private.request (
 create index request_owner_created_at_idx on private.request (owner, created_at desc);  -- a person's list, newest first
 comment on table private.request is 'What was asked. Never changes, but for its title.';
 comment on column private.request.bytes is 'What was sent for it, of all columns and the idempotency key: what the quota counts.';
+-- No index on job.request_id but for chunks, and no foreign key of a job or a result to its request: each claim and each
+-- finish would write into the one, each result look at the other. The trigger on request deletes them.
 comment on column private.request.job_id is 'Its root job, which carries its state. Drawn with the request; the job takes it for its id.';
 alter table private.request enable row level security;
 grant select (id, owner, title, task, text, document_id, url, target_words, target_ratio, style, language, model, created_at, job_id)

@@ -34,6 +34,9 @@ def watch(database: Database, owner: UUID, until: str) -> None:
         connection.execute(WATCH, [until, owner])
 
 
+CURSOR = "select n, block from private.event_cursor where owner = %s"
+
+
 def test_the_order_of_numbers_is_the_order_of_commits(common: Database) -> None:
     some_model(common)
     owner = sign_up(common)
@@ -66,8 +69,12 @@ def test_rows_of_one_statement_get_numbers_in_a_row(common: Database) -> None:
         asked = [ask(person) for _ in range(5)]
         person.execute("update public.requests set title = 'all of them'")
         person.execute("delete from public.requests where id = any (%s)", [asked[:2]])
+        for _ in range(5):
+            ask(person)
     logged = events(common, owner)
-    assert [n for n, _, _ in logged] == list(range(1, 13))
+    assert [n for n, _, _ in logged] == list(range(1, 18))
+    with common.connect() as root:
+        assert root.execute(CURSOR, [owner]).fetchall() == [(17, 1)]  # of sixteen numbers each
     assert {ref for _, ref, gone in logged if gone} == set(asked[:2])
 
 

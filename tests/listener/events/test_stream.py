@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from listener.events.incarnation import Head, Position
-from listener.events.reader import Event, Piece, Reading
+from listener.events.reader import Event, Piece, Update
 from listener.events.stream import QUEUE_MAX_BYTES, QUEUE_MAX_EVENTS, Ending, Stream
 
 HERE = "0123456789ab"
@@ -58,8 +58,8 @@ async def test_a_row_that_may_not_be_seen_is_passed_over() -> None:
 async def test_what_waited_before_a_reset_is_not_told_after_it() -> None:
     stream, row = opened(), uuid4()
     stream.accept(reading(event(1, uuid4(), "queued")))
-    stream.accept(Reading(Head("ba9876543210", n=7, min_n=0)))
-    stream.accept(Reading(Head("ba9876543210", n=8, min_n=0), (event(8, row, "queued"),)))
+    stream.accept(Update(Head("ba9876543210", n=7, min_n=0)))
+    stream.accept(Update(Head("ba9876543210", n=8, min_n=0), (event(8, row, "queued"),)))
     reset, change = await told(stream)
     assert (reset["reason"], change["id"]) == ("foreign", str(row))
 
@@ -73,9 +73,9 @@ def event(n: int, ref: UUID, state: str, **columns: Any) -> Event:
     return Event(n, "request", ref, False, datetime.now(UTC), state, row, False)
 
 
-def reading(*events: Event, pieces: tuple[Piece, ...] = ()) -> Reading:
+def reading(*events: Event, pieces: tuple[Piece, ...] = ()) -> Update:
     last = events[-1].n if events else 0
-    return Reading(Head(HERE, n=last, min_n=0), events, pieces)
+    return Update(Head(HERE, n=last, min_n=0), events, pieces)
 
 
 async def told(stream: Stream) -> list[dict[str, Any]]:
