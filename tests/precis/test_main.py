@@ -119,3 +119,10 @@ def test_a_shell_can_complete_every_verb(home: Path, shell: str) -> None:
     assert all(
         verb in run.stdout for verb in ("summarize", "workers", "--style", "headline", "--database-url")
     )
+
+
+def test_a_verb_waits_for_no_library_that_another_needs() -> None:
+    code = "import sys; from precis.command_line import parsed; parsed(['status']); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert {"aiohttp", "psycopg", "tomlkit", "rich.live"}.isdisjoint(run.stdout.split())

@@ -80,6 +80,6 @@ async def test_failures_are_news_for_an_hour(desk: Desk, owner: Connection) -> N
     assert [failure.error_code for failure in (await read_overview(owner, limit=10)).failures] == ["new"]
 
 
-async def test_a_database_of_no_model_and_no_worker_is_a_census_too(owner: Connection) -> None:
+async def test_a_database_of_no_model_and_no_worker_has_an_overview_too(owner: Connection) -> None:
     overview = await read_overview(owner, limit=10)
     assert (overview.models, overview.running, overview.workers, overview.failures) == ([], [], [], [])
