@@ -10,6 +10,7 @@ from precis.client import arguments, follower, progress
 
 from authsvc.keys import ring
 from listener.events import reader, stream
+from listener.queue import jobs
 from listener.tasks import request
 
 pytestmark = pytest.mark.sql
@@ -81,3 +82,11 @@ def test_the_columns_of_an_events_row(catalogue: Catalogue) -> None:
         "select attname::text from pg_attribute where attrelid = 'public.requests'::regclass and attnum > 0"
     ).fetchall()
     assert set(re.findall(r"\bq\.(\w+)", reader.READ_EVENTS)) == {str(row[0]) for row in rows} - {"text"}
+
+
+def test_the_claim_floor_keeps_eight_steps_of_a_models_clock(catalogue: Catalogue) -> None:
+    (step,) = catalogue.execute(
+        "select column_default from information_schema.columns"
+        " where table_schema = 'private' and table_name = 'model' and column_name = 'step'"
+    ).fetchone() or (None,)
+    assert jobs.FLOOR_MARGIN == 8 * int(str(step))
