@@ -7,7 +7,7 @@ from listener.text.vectors import terms
 
 def check(case: Case) -> Check:
     written, source = case.output, case.source
-    twice = repetition.said_again(written.sentences, written.sentence_terms)
+    twice = repetition.repeated(written.sentences, written.sentence_terms)
     # What the source says twice may be said twice: its sentences are compared, and for a few its text too.
     twice = [
         sentence

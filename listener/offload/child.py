@@ -74,7 +74,7 @@ def _prepare(tables: int) -> None:
     from listener.checks import report  # noqa: F401 (it imports most of what reads a text)
     from listener.text import classifier
 
-    classifier.adopt(tables)
+    classifier.map_tables(tables)
     gc.freeze()
 
 

@@ -53,7 +53,7 @@ class Pool:
         WAITING.set_function(lambda: self._turns.waiting)
 
     async def __aenter__(self) -> Self:
-        classifier.share()  # half a second the first time: nobody waits here
+        classifier.tables_descriptor()  # half a second the first time: nobody waits here
         return self
 
     async def __aexit__(

@@ -41,7 +41,7 @@ class Child:
     @classmethod
     async def start(cls, budget: Budget) -> Self:
         """Its first piece of work waits in the pipe while it gets ready."""
-        tables = classifier.share()
+        tables = classifier.tables_descriptor()
         arguments = [os.getpid(), tables, budget.cpu_seconds, budget.memory_mb]
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-I", "-m", "listener.offload.child", *map(str, arguments)),

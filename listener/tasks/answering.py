@@ -19,8 +19,8 @@ from listener.tasks import budget, measuring, prompts
 from listener.tasks.answer_stream import STREAMED, AnswerStream
 from listener.tasks.budget import Target
 from listener.tasks.card import Card
-from listener.tasks.fence import draw_delimiter
-from listener.tasks.measuring import Measured, Source, Wanted
+from listener.tasks.fence import new_delimiter
+from listener.tasks.measuring import CheckedAnswer, Criteria, Source
 from listener.tasks.request import ChatModel, Emit, Request, Result
 
 LONGER = 1.5  # an answer that was cut off may be so much longer the second time
@@ -32,27 +32,27 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An answer with what was measured on it. `faults` are the checks that one more turn may mend."""
+    """An answer with what was measured on it. `failed_checks` are the checks that one more turn may mend."""
 
     answer: Answer
     body: str
     checks: Mapping[str, Any]
-    faults: Sequence[str]
+    failed_checks: Sequence[str]
     trimmed: bool
     checked: bool = True
 
     @property
-    def badness(self) -> tuple[bool, int, float]:
-        """Fewer faults first, then the better length; what could not be checked comes last."""
-        return not self.checked, len(self.faults), -(self.checks["length"]["score"] or 0.0)
+    def rank_key(self) -> tuple[bool, int, float]:
+        """Fewer failed_checks first, then the better length; what could not be checked comes last."""
+        return not self.checked, len(self.failed_checks), -(self.checks["length"]["score"] or 0.0)
 
 
-async def answer(work: "Work", emit: Emit) -> Result:
+async def answer(work: "Answering", emit: Emit) -> Result:
     """One checked answer to a request whose text does fit the model. Raises TaskError."""
     messages, room = work.ask()
     emit("", 0.0)
     first = await work.draft(messages, room, emit)
-    if not first.faults:
+    if not first.failed_checks:
         return describe(work, first, [first])
     emit("", STREAMED)
     try:
@@ -61,14 +61,14 @@ async def answer(work: "Work", emit: Emit) -> Result:
             work.ask_again(messages, first), round(room * LONGER) if first.answer.cut else room
         )
     except TaskError as error:
-        log.warning("answer.not_corrected", error=error.code, faults=list(first.faults))
+        log.warning("answer.not_corrected", error=error.code, failed_checks=list(first.failed_checks))
         return describe(work, first, [first])
-    return describe(work, min(first, second, key=lambda draft: draft.badness), [first, second])
+    return describe(work, min(first, second, key=lambda draft: draft.rank_key), [first, second])
 
 
 async def pass_through(request: Request, offload: Offload) -> Result:
     """The text is as short as wanted already: itself, without a call."""
-    wanted = Wanted(request.task, language=request.language)
+    wanted = Criteria(request.task, language=request.language)
     try:
         report = _noted(await offload(measuring.check, request.text, request.text, wanted))
     except OffloadError as error:
@@ -89,7 +89,7 @@ def _unchecked(error: OffloadError) -> dict[str, Any]:
     return checks.not_checked()
 
 
-def describe(work: "Work", best: Draft, drafts: Sequence[Draft]) -> Result:
+def describe(work: "Answering", best: Draft, drafts: Sequence[Draft]) -> Result:
     """The result, and what made it."""
     answers = [draft.answer for draft in drafts]
     engine = {
@@ -109,7 +109,7 @@ def describe(work: "Work", best: Draft, drafts: Sequence[Draft]) -> Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Answering:
     """What stays the same over the turns of one request."""
 
     request: Request
@@ -117,7 +117,7 @@ class Work:
     target: Target
     model: ChatModel
     offload: Offload
-    delimiter: str = field(default_factory=draw_delimiter)
+    delimiter: str = field(default_factory=new_delimiter)
 
     def ask(self) -> tuple[list[Message], int]:
         """The messages of the first turn, and the tokens its answer may have. Raises PermanentError."""
@@ -133,7 +133,7 @@ class Work:
         """The corrective turn. Its card asks for more, or less, than is wanted, by as much as the model
         missed it."""
         aim = self.target.words
-        if "length" in first.faults:
+        if "length" in first.failed_checks:
             missed = self.target.words / max(1, first.checks["length"]["words"])
             aim = max(1, round(aim * min(max(missed, LEAST_CORRECTED), MOST_CORRECTED)))
         return prompts.ask_again(
@@ -142,7 +142,7 @@ class Work:
             self.target,
             answer=first.body,
             checks=first.checks,
-            faults=first.faults,
+            failed_checks=first.failed_checks,
         )
 
     async def draft(self, messages: Sequence[Message], room: int, emit: Emit | None = None) -> Draft:
@@ -159,9 +159,9 @@ class Work:
         if not found.body:
             message = "The model answered with nothing but remarks; it is tried again by itself."
             raise TransientError("answer_empty", message)
-        return Draft(said, found.body, found.checks, found.faults, found.trimmed, found.checked)
+        return Draft(said, found.body, found.checks, found.failed_checks, found.trimmed, found.checked)
 
-    async def _measure(self, said: Answer) -> Measured:
+    async def _measure(self, said: Answer) -> CheckedAnswer:
         """Checked if that can be had; else only cleaned; else as it was said. Never lost."""
         wanted = self._wanted(said)
         source = self.request.text
@@ -172,15 +172,15 @@ class Work:
         except OffloadError as error:
             report = _unchecked(error)
         try:
-            body = await self.offload(measuring.tidy, said.text, source, self.delimiter)
+            body = await self.offload(measuring.clean_answer, said.text, source, self.delimiter)
         except OffloadError:
             body = said.text.strip()
-        return Measured(body, report, checked=False)
+        return CheckedAnswer(body, report, checked=False)
 
-    def _wanted(self, said: Answer) -> Wanted:
+    def _wanted(self, said: Answer) -> Criteria:
         """A headline may be shorter than its limit."""
         ratio = self.target.ratio
-        return Wanted(
+        return Criteria(
             self.request.task,
             words=self.target.words if ratio is None else None,
             ratio=ratio,

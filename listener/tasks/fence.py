@@ -8,7 +8,7 @@ LOOK_ALIKE = re.compile(r"<(/?doc-)", re.IGNORECASE)
 ESCAPED = re.compile(r"&lt;(/?doc-)", re.IGNORECASE)
 
 
-def draw_delimiter() -> str:
+def new_delimiter() -> str:
     """A name for the fence that the document cannot have known."""
     return f"doc-{secrets.token_hex(DELIMITER_BYTES)}"
 

@@ -24,7 +24,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Criteria:
     """What an answer is measured by. `words` is None where a ratio counts."""
 
     task: str
@@ -37,34 +37,35 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A clean answer, empty if nothing is left of it. `faults` are the checks that one more turn may mend."""
+class CheckedAnswer:
+    """A clean answer, empty if nothing is left of it. One more turn may mend the
+    `failed_checks`."""
 
     body: str
     checks: dict[str, Any]
-    faults: Sequence[str] = ()
+    failed_checks: Sequence[str] = ()
     trimmed: bool = False
     checked: bool = True
 
 
-def look_at(text: str) -> Source:
+def measure_source(text: str) -> Source:
     """The words of a source, and what stands between the fences."""
     escaped = escape(text)
     return Source(max(1, count_words(text)), estimate_tokens(escaped), None if escaped == text else escaped)
 
 
-def measure(said: str, source: str, wanted: Wanted) -> Measured:
+def measure(said: str, source: str, wanted: Criteria) -> CheckedAnswer:
     """An answer as a model said it, cleaned and checked."""
-    text = tidy(said, source, wanted.delimiter)
+    text = clean_answer(said, source, wanted.delimiter)
     if not text:
-        return Measured("", {})
+        return CheckedAnswer("", {})
     trimmed = wanted.cut and not last_sentence_complete(text)
     body = (trim_to_sentence(text) or text) if trimmed else text
     report = check(body, source, wanted)
-    return Measured(body, report, checks.wants_retry(report, wanted.task), trimmed)
+    return CheckedAnswer(body, report, checks.wants_retry(report, wanted.task), trimmed)
 
 
-def check(body: str, source: str, wanted: Wanted) -> dict[str, Any]:
+def check(body: str, source: str, wanted: Criteria) -> dict[str, Any]:
     """All checks of a clean answer."""
     short = wanted.may_be_shorter and wanted.words is not None and count_words(body) <= wanted.words
     return checks.run(
@@ -78,6 +79,6 @@ def check(body: str, source: str, wanted: Wanted) -> dict[str, Any]:
     )
 
 
-def tidy(said: str, source: str, delimiter: str) -> str:
+def clean_answer(said: str, source: str, delimiter: str) -> str:
     """An answer without what is none of it; empty if nothing is left."""
     return unescape(clean(said, delimiter=delimiter, source=source)).strip()

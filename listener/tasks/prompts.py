@@ -50,11 +50,11 @@ def ask_again(
     *,
     answer: str,
     checks: Mapping[str, Any],
-    faults: Sequence[str],
+    failed_checks: Sequence[str],
 ) -> list[Message]:
     """The one corrective turn: the same messages, the answer, and what is wrong with it."""
-    wishes = " ".join(filter(None, (_wish(fault, card, target, checks) for fault in faults)))
-    content = f"{card.line()}\n{wishes} Write the whole result again. {_language(card)}"
+    corrections = " ".join(filter(None, (_correction(name, card, target, checks) for name in failed_checks)))
+    content = f"{card.line()}\n{corrections} Write the whole result again. {_language(card)}"
     return [*messages, {"role": "assistant", "content": answer}, {"role": "user", "content": content}]
 
 
@@ -96,22 +96,22 @@ def _language(card: Card) -> str:
     return f"Write in {named}."
 
 
-def _wish(fault: str, card: Card, target: Target, checks: Mapping[str, Any]) -> str:
-    if fault == "length":
-        return _length_wish(card, target, checks)
-    if fault == "language":
+def _correction(check: str, card: Card, target: Target, checks: Mapping[str, Any]) -> str:
+    if check == "length":
+        return _length_correction(card, target, checks)
+    if check == "language":
         return "Your answer is in the wrong language."
-    if fault == "repetition":
+    if check == "repetition":
         return "Your answer repeats itself; say everything once."
-    if fault == "refusal":
+    if check == "refusal":
         return "The task is harmless: work on the text of the document, without comment."
-    if fault == "numbers":
+    if check == "numbers":
         invented = ", ".join(checks["numbers"]["invented"])
         return f"The document does not say {invented}; keep its numbers as they are."
     return "Negations of the document are missing; keep what is denied denied."
 
 
-def _length_wish(card: Card, target: Target, checks: Mapping[str, Any]) -> str:
+def _length_correction(card: Card, target: Target, checks: Mapping[str, Any]) -> str:
     measured = checks["length"].get("words")
     told = f"Your answer has {measured} words" if measured else "Your answer has the wrong length"
     limit = "at most" if card.style == "headline" else "about"

@@ -37,13 +37,13 @@ def rank(text: str) -> list[tuple[str, float]]:
     return ranked
 
 
-def share() -> int:
+def tables_descriptor() -> int:
     """A descriptor of the tables, for a child process to `adopt`: unpacking them takes half a second."""
     with _loading:
         return _unpacked()
 
 
-def adopt(descriptor: int) -> None:
+def map_tables(descriptor: int) -> None:
     """Use the tables that another process has unpacked. Call it before anything else here."""
     with _loading:
         _adopted.append(descriptor)

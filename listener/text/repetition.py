@@ -36,10 +36,10 @@ def compression(text: str) -> float:
 def repeated_sentences(text: str) -> list[str]:
     """Sentences of more than three words that stand in the text more than once."""
     sentences = split_sentences(text)
-    return said_again(sentences, [terms(sentence) for sentence in sentences])
+    return repeated(sentences, [terms(sentence) for sentence in sentences])
 
 
-def said_again(sentences: Sequence[str], by_terms: Sequence[Sequence[str]]) -> list[str]:
+def repeated(sentences: Sequence[str], by_terms: Sequence[Sequence[str]]) -> list[str]:
     """Those of the sentences, given with their terms, that are said a second time; each once."""
     seen: Counter[tuple[str, ...]] = Counter()
     twice: list[str] = []

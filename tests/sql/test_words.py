@@ -89,4 +89,4 @@ def test_the_claim_floor_keeps_eight_steps_of_a_models_clock(catalogue: Catalogu
         "select column_default from information_schema.columns"
         " where table_schema = 'private' and table_name = 'model' and column_name = 'step'"
     ).fetchone() or (None,)
-    assert jobs.FLOOR_MARGIN == 8 * int(str(step))
+    assert 8 * int(str(step)) == jobs.FLOOR_MARGIN

@@ -141,7 +141,7 @@ def test_a_check_that_throws_is_unknown_and_the_others_are_made(monkeypatch: pyt
     monkeypatch.setitem(checks.CHECKS, "numbers", broken)
     report = _run(GOOD)
     assert report["numbers"].keys() == {"score", "ok", "unknown"}
-    assert report["numbers"]["unknown"].startswith("not checked: OverflowError in test_checks.py, line ")
+    assert report["numbers"]["unknown"].startswith("not checked: OverflowError in test_report.py, line ")
     assert (checks.failed(report), list(checks.unknown(report))) == ([], ["numbers"])
     assert report["names"]["ok"] is True
 

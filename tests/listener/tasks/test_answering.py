@@ -10,7 +10,7 @@ from listener.offload.errors import BrokenOffError, OffloadError, TooCostlyError
 from listener.offload.pool import Offload
 from listener.tasks import answering, measuring
 from listener.tasks.budget import target_of
-from listener.tasks.measuring import look_at
+from listener.tasks.measuring import measure_source
 from listener.tasks.request import Request, Result
 from tests.listener.tasks.script import Heard, Script, here, sentences
 
@@ -22,8 +22,8 @@ GOOD, LONG, SHORT = sentences(10), sentences(25), sentences(3)
 
 
 async def run(request: Request, model: Script, heard: Heard | None = None, offload: Offload = here) -> Result:
-    source = look_at(request.text)
-    work = answering.Work(request, source, target_of(request, source.words), model, offload)
+    source = measure_source(request.text)
+    work = answering.Answering(request, source, target_of(request, source.words), model, offload)
     return await answering.answer(work, (heard or Heard()).emit)
 
 
@@ -166,7 +166,7 @@ async def test_an_answer_that_is_too_costly_to_check_is_kept_and_says_so(error: 
 
 
 async def test_an_answer_that_is_too_costly_even_to_clean_is_kept_as_it_was_said() -> None:
-    offload = failing(TooCostlyError("cpu"), measuring.measure, measuring.tidy)
+    offload = failing(TooCostlyError("cpu"), measuring.measure, measuring.clean_answer)
     result = await run(WANTED, Script([f" <s>{GOOD} "]), offload=offload)
     assert result.body == f"<s>{GOOD}"
 

@@ -4,7 +4,7 @@ import json
 
 from listener.engine.orders import read_order
 from listener.tasks.card import Card
-from listener.tasks.fence import draw_delimiter, escape, fence, unescape
+from listener.tasks.fence import escape, fence, new_delimiter, unescape
 
 CARD = Card("summarize", 90, None, "bullets", "same")
 
@@ -24,12 +24,12 @@ def test_a_document_cannot_close_its_own_fence() -> None:
 
 
 def test_every_request_gets_a_fence_of_its_own() -> None:
-    assert len({draw_delimiter() for _ in range(100)}) == 100
+    assert len({new_delimiter() for _ in range(100)}) == 100
 
 
 def test_the_built_in_engine_reads_what_the_card_says() -> None:
     document = "A text with <doc-9> in it."
-    order = read_order([f"{CARD.line()}\n{fence(escape(document), draw_delimiter())}\nSummarise it."])
+    order = read_order([f"{CARD.line()}\n{fence(escape(document), new_delimiter())}\nSummarise it."])
     assert (order.document, order.task, order.target_words, order.style) == (
         document,
         "summarize",

@@ -49,7 +49,7 @@ def test_the_corrective_turn_says_what_is_wrong_and_repeats_the_card_without_the
     first = prompts.ask(card, TARGET, document="The text.", delimiter="doc-1")
     checks = {"length": {"words": 200}}
     again = prompts.ask_again(
-        first, card, TARGET, answer="Long.", checks=checks, faults=["length", "language"]
+        first, card, TARGET, answer="Long.", checks=checks, failed_checks=["length", "language"]
     )
     assert again[:2] == first
     assert again[2] == {"role": "assistant", "content": "Long."}

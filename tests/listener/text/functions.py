@@ -98,8 +98,8 @@ HOW: dict[str, Call1] = {
         blocks.plain_text(blocks.Block(kind, text, 0, len(text)))
         for kind in ("heading", "paragraph", "item", "quote", "code", "table")
     ],
-    "classifier.share": lambda _: classifier.share(),
-    "classifier.adopt": lambda _: classifier.adopt(classifier.share()),
+    "classifier.tables_descriptor": lambda _: classifier.tables_descriptor(),
+    "classifier.map_tables": lambda _: classifier.map_tables(classifier.tables_descriptor()),
     "report.run": lambda text: report.run(source=text, output=text, task="shorten", target_ratio=0.5),
     "report.failed": lambda text: report.failed(report.not_checked(text)),
     "report.unknown": lambda text: report.unknown(report.not_checked(text)),
@@ -127,7 +127,7 @@ HOW: dict[str, Call1] = {
     "ranking.choose": lambda text: ranking.choose(
         ranking.rank(_sentences(text), language="en"), len(text) // 12
     ),
-    "repetition.said_again": lambda text: repetition.said_again(
+    "repetition.repeated": lambda text: repetition.repeated(
         text.split(), [[one] * 4 for one in text.split()]
     ),
     "sentences.sentences_of": lambda text: [
