@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import Final, NoReturn, TypeAlias
 
 import structlog
@@ -117,7 +116,7 @@ class ListenConnection:
             USAGE.set(await connection.fetchval(QUEUE_USAGE))
             await connection.add_listener(self._echo_channel, lambda *_notice: self._echo.set())
             for channel, handler in self._handlers.items():
-                await connection.add_listener(channel, partial(self._heard, handler))
+                await connection.add_listener(channel, self._hearing(channel, handler))
             self._missed()
             yield connection
         finally:
@@ -166,10 +165,15 @@ class ListenConnection:
         self._stirred.set()
         self._echo.set()
 
-    def _heard(self, handler: Handler, _connection: object, _pid: int, channel: str, payload: object) -> None:
-        NOTICES.labels(channel).inc()
-        try:
-            handler(str(payload))
-        except Exception as error:  # the loop would only log it
-            self._fault = error
-            self._stirred.set()
+    def _hearing(self, channel: str, handler: Handler) -> Callable[..., None]:
+        notices = NOTICES.labels(channel)
+
+        def heard(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+            notices.inc()
+            try:
+                handler(str(payload))
+            except Exception as error:  # the loop would only log it
+                self._fault = error
+                self._stirred.set()
+
+        return heard
