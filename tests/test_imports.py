@@ -27,7 +27,7 @@ MAY_KNOW: dict[str, tuple[str, ...]] = {
     "authsvc": ("authsvc", "chassis"),
     "listener": ("listener", "chassis"),
     "precis": ("precis", "chassis", "listener.text"),
-    "precis.client": ("precis.client", *PRECIS_SHARED, "listener.text"),
+    "precis.client": ("precis.client", *PRECIS_SHARED, "listener.text", "chassis.backoff"),
     "precis.setup": ("precis.setup", *PRECIS_SHARED, "chassis"),
     "precis.queue": ("precis.queue", "precis.setup", *PRECIS_SHARED, "chassis"),
     "precis.stack": ("precis.stack", "precis.setup", "precis.client", *PRECIS_SHARED),

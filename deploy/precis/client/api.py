@@ -3,7 +3,6 @@ addresses and an account, nothing of how the parts are run."""
 
 import asyncio
 import contextlib
-import random
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -12,12 +11,13 @@ from typing import Any, Literal
 
 import aiohttp
 
+from chassis.backoff import Backoff
 from precis.faults import NotRunning, RequestFailed
 
 Row = dict[str, Any]
 HTTP_SECONDS = 30.0
 RETRIES = 6
-RETRY_FIRST_SECONDS = 0.2
+RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.2, 5.0
 EXPIRY_MARGIN_SECONDS = 30
 UNAUTHORIZED = 401
 COLUMNS = "id,task,state,progress,result,checks,engine,model,error_code,error_message,updated_at"
@@ -111,6 +111,7 @@ class Client:
 
     async def _call(self, method: str, url: str, **options: Any) -> Any:
         """What may pass by itself (a failover, a restart) is tried again, with jitter, a few times."""
+        delays = Backoff(base=RETRY_FIRST_SECONDS, cap=RETRY_MOST_SECONDS)
         for attempt in range(RETRIES):
             last = attempt == RETRIES - 1
             try:
@@ -126,7 +127,7 @@ class Client:
                         "not_running",
                         f"Nothing answers at {url.split('?')[0]}. Start the service with `make up`.",
                     ) from error
-            await asyncio.sleep(random.uniform(0, RETRY_FIRST_SECONDS * 2**attempt))  # noqa: S311
+            await asyncio.sleep(delays.next())
         raise AssertionError
 
 
