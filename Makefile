@@ -22,8 +22,8 @@ setup: $(RUN) ## install, and write config.toml with the files derived from it
 test: $(DEV) ## all tests that can run here; PRECIS_REQUIRE_ALL=1 fails where one cannot
 	$(BIN)/pytest -rs -n 2
 
-fast: $(DEV) ## the unit tests alone
-	$(BIN)/pytest -m "not sql and not services and not stack and not ollama"
+fast: $(DEV) ## the unit tests alone, in less than a minute
+	$(BIN)/pytest -q -n 2 -m "not sql and not services and not stack and not ollama and not costly"
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check

@@ -188,7 +188,7 @@ OTHERS: dict[str, Call1] = {
         TARGET,
         answer=text,
         checks={"length": {"words": 9}, "numbers": {"invented": [text]}},
-        faults=["length", "numbers"],
+        failed_checks=["length", "numbers"],
     ),
     "order without a card": lambda text: _read_order(text),
     "order": lambda text: _read_order(f"{CARD.line()}\n{fence(escape(text), 'doc-7f3a')}\nShorten it."),
