@@ -111,7 +111,7 @@ async def test_an_odd_header_is_the_callers_fault_at_most(url: str, value: str) 
 
 
 async def test_nothing_that_is_sent_makes_us_fail(url: str) -> None:
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.lists(HEADERS, max_size=4), BYTES, BYTES)
     def judge(headers: list[tuple[str, bytes]], path: bytes, body: bytes) -> None:
         cases.append(([name.encode() + b": " + value for name, value in headers], path, body))

@@ -23,7 +23,7 @@ from tests.listener.queue.queue_ground import Ground
 pytestmark = pytest.mark.services
 
 OLD_ENOUGH = "select pg_sleep_until(pg_postmaster_start_time() + interval '15.1 s')"  # to rescue anybody
-USUAL = settings(max_examples=40, stateful_step_count=40, derandomize=True, deadline=None)
+USUAL = settings(max_examples=40, stateful_step_count=40, derandomize=True)
 MANY = 30
 
 some = st.integers(0, 11)

@@ -1,7 +1,7 @@
 """Hygiene of a stream: what is not the answer never reaches a reader, however the chunks are cut."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.tasks.cleaner import Cleaner, clean
@@ -84,7 +84,6 @@ def test_what_the_source_says_too_is_no_courtesy() -> None:
     assert clean(letter, source="Hello. " + letter) == letter
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab <>/|`\nthink.:", max_size=150), st.integers(1, 20))
 def test_the_chunks_make_no_difference(text: str, size: int) -> None:
     published, cleaner = _streamed(text, size)

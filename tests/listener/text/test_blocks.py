@@ -1,7 +1,7 @@
 """Cutting into blocks: the structure that people write, Markdown or not, and nothing lost."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.text.blocks import plain_text, split_blocks
@@ -84,7 +84,6 @@ def test_plain_text_has_no_marks_and_one_line(text: str, plain: str) -> None:
     assert plain_text(split_blocks(text)[0]) == plain
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab.#`~-*|> \n\t1)=_A", max_size=200))
 def test_between_blocks_stand_only_blanks_and_each_block_is_where_it_says(text: str) -> None:
     position = 0

@@ -4,7 +4,7 @@ import unicodedata
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.text.normalisation import canonical, normalise
@@ -50,7 +50,6 @@ def test_a_stray_fence_does_not_freeze_the_rest() -> None:
     assert normalise("```\na  b\n\n\n\nc") == "```\na b\n\nc"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
     once = normalise(text)

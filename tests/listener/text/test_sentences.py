@@ -1,7 +1,7 @@
 """Cutting into sentences: abbreviations, ordinals, initials, quotations, and scripts without blanks."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.text.sentences import (
@@ -96,7 +96,6 @@ def test_sentences_are_joined_as_their_script_does() -> None:
     assert join_sentences(["今天。", "明天。"]) == "今天。明天。"
 
 
-@settings(deadline=None)
 @given(st.text(alphabet='aB1.!?。"“”„()«» \n-', max_size=120))
 def test_nothing_but_blanks_is_lost(text: str) -> None:
     assert "".join("".join(split_sentences(text, "en")).split()) == "".join(text.split())
