@@ -29,7 +29,7 @@ DEADLINE_EXCEEDED = (
 # snapshot shows the fence: `gone` may lock a row that was fenced since, and `forgotten` looks again. Its row
 # is also where the log of attempts finds its name. What a claim costs, by how it ends:
 #   done, failed, backed off   an attempt, but for a model server that is only busy
-#   released                   none: a drain, no seat, a claim whose answer was lost, a server that was away
+#   released                   none: a drain, no slot, a claim whose answer was lost, a server that was away
 #   stalled, overdue           an attempt: its worker was held up, or could not get rid of it
 #   rescued                    an attempt, unless the worker was leaving and only ran out of time
 RESCUE: LiteralString = """

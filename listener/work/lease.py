@@ -55,7 +55,7 @@ class Holder(Protocol):
     def hosts(self) -> Sequence[int]:
         """The hosts that can."""
 
-    def hear(self, pulse: Renewal, at: float) -> None:
+    def hear(self, renewal: Renewal, at: float) -> None:
         """A renewal has succeeded, asked for at that local time."""
 
     def abandon(self, *, stalled: bool) -> None:
@@ -82,7 +82,7 @@ class Lease:
         self._registered: list[Callable[[], None]] = []
         self._heard: list[Callable[[Renewal], None]] = []
         self._is_seen: Callable[[], bool] = lambda: True
-        self.vigil = SilenceWatch()
+        self.silence = SilenceWatch()
         self.leaving = False
         self.draining = False
 
@@ -107,7 +107,7 @@ class Lease:
         """Call it whenever the worker has a new id."""
         self._registered.append(callback)
 
-    def on_pulse(self, callback: Callable[[Renewal], None]) -> None:
+    def on_renewal(self, callback: Callable[[Renewal], None]) -> None:
         """Call it with what each renewal brings back."""
         self._heard.append(callback)
 
@@ -147,7 +147,7 @@ class Lease:
             except Exception as error:
                 if not passing(error):
                     raise
-                self.vigil.distrust()
+                self.silence.distrust()
                 log.warning("lease.not_renewed", error=told(error), silence=self._silence())
                 pause = delays.next()
             with contextlib.suppress(TimeoutError):
@@ -180,7 +180,7 @@ class Lease:
     async def _renew(self) -> None:
         at = self._now()
         with RENEWALS.time():
-            pulse = await self._line.run(
+            renewal = await self._line.run(
                 lambda connection: workers.renew(
                     connection,
                     self.claimant,
@@ -190,29 +190,29 @@ class Lease:
                     claims=self._holder.held(),
                 )
             )
-        if not pulse.alive:
+        if not renewal.alive:
             log.error("lease.lost", worker=self.claimant.worker_id, held=len(self._holder.held()))
             LOST.inc()
             self._holder.lease_lost()
             await self.register()
             self.nudge()
             return
-        if not pulse.begun:
+        if not renewal.begun:
             await self._line.run(workers.begin_incarnation)
-        self._watch(pulse, at)
+        self._watch(renewal, at)
         self._renewed_at = at
         self._held_up_seconds = 0.0
         self._renewed.set()
-        self.draining = pulse.draining
-        self._holder.hear(pulse, at)
+        self.draining = renewal.draining
+        self._holder.hear(renewal, at)
         for callback in self._heard:
-            callback(pulse)
+            callback(renewal)
 
-    def _watch(self, pulse: Renewal, at: float) -> None:
+    def _watch(self, renewal: Renewal, at: float) -> None:
         if at - self._renewed_at > RENEW_SECONDS + CUT_OFF_SECONDS:
-            self.vigil.distrust()
-        counts = [(other.worker_id, (other.incarnation, other.renewals)) for other in pulse.others]
-        self.vigil.see(counts, server=pulse.server, at=self._now())
+            self.silence.distrust()
+        counts = [(other.worker_id, (other.incarnation, other.renewals)) for other in renewal.others]
+        self.silence.see(counts, server=renewal.server, at=self._now())
 
     def _silence(self) -> float:
         return self._now() - self._renewed_at

@@ -161,7 +161,7 @@ def _wire(
     worker.attach(lease, doorbell, moved=sweeper.claimed)
     lease.on_register(notices.show_life)
     lease.seen_by(lambda: notices.shows_life)
-    lease.on_pulse(sweeper.hear)
+    lease.on_renewal(sweeper.hear)
     sides: dict[str, Side] = {
         "lease": lease.run,
         "guard": lease.guard,

@@ -56,12 +56,12 @@ class Sweeper:
         self._rescue_at = float("inf")
         self._wake = asyncio.Event()
 
-    def hear(self, pulse: Renewal) -> None:
+    def hear(self, renewal: Renewal) -> None:
         """What a renewal saw of other workers and of time."""
-        fenced = any(other.fenced for other in pulse.others)
-        self._rescue_at = self._now() if fenced else self._lease.vigil.due_at()
-        if pulse.due_seconds is not None:
-            self.expect(pulse.due_seconds)
+        fenced = any(other.fenced for other in renewal.others)
+        self._rescue_at = self._now() if fenced else self._lease.silence.due_at()
+        if renewal.due_seconds is not None:
+            self.expect(renewal.due_seconds)
         self._wake.set()
 
     def expect(self, seconds: float) -> None:
@@ -111,7 +111,7 @@ class Sweeper:
             self._prune_at = self._now() + PRUNE_SECONDS
 
     async def _rescue(self) -> None:
-        suspects = self._lease.vigil.suspects(self._now())
+        suspects = self._lease.silence.suspects(self._now())
         async with self._pool.acquire() as connection:
             rescued = await rescue.rescue(connection, suspects, max_attempts=self._max_attempts)
         if rescued.fenced:

@@ -227,7 +227,7 @@ class Steps:
         actor = pick(self.actors, who)
         alive = self.states.registered(actor.id) is not None
         news = self._news(actor)
-        pulse = self.ground.run(
+        renewal = self.ground.run(
             workers.renew(
                 self.ground.worker,
                 actor.claimant,
@@ -237,22 +237,22 @@ class Steps:
                 claims=list(actor.held),
             )
         )
-        others = {(other.worker_id, other.incarnation, other.fenced) for other in pulse.others}
-        heard = (others, pulse.due_seconds is not None, pulse.lost, pulse.unknown_claims)
-        assert (pulse.alive, heard) == (alive, news)
-        assert {(s.model_id, s.slots, s.unleased, s.workers) for s in pulse.shares} == self._shares()
+        others = {(other.worker_id, other.incarnation, other.fenced) for other in renewal.others}
+        heard = (others, renewal.due_seconds is not None, renewal.lost, renewal.unknown_claims)
+        assert (renewal.alive, heard) == (alive, news)
+        assert {(s.model_id, s.slots, s.unleased, s.workers) for s in renewal.shares} == self._shares()
         if not alive:
             self.actors[self.actors.index(actor)] = self._registered()
             return
         row = self.states.workers[actor.id]
         row.serves, row.draining = True, row.draining or leaving
-        assert pulse.draining == row.draining
+        assert renewal.draining == row.draining
         row.lease = "fresh"
-        for claim in pulse.lost:
+        for claim in renewal.lost:
             del actor.held[claim]
-        unknown_claims = [Claim(job, epoch, actor.id) for job, epoch in pulse.unknown_claims]
+        unknown_claims = [Claim(job, epoch, actor.id) for job, epoch in renewal.unknown_claims]
         assert self.ground.run(jobs.release(self.ground.worker, unknown_claims)) == len(unknown_claims)
-        for job, epoch in pulse.unknown_claims:
+        for job, epoch in renewal.unknown_claims:
             self.states.release(job, epoch)
 
     def _news(self, actor: Actor) -> tuple[object, ...]:

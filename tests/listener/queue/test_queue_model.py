@@ -24,7 +24,7 @@ from tests.listener.queue.queue_steps import SMALL_BATCH, WAYS, NothingThereErro
 
 pytestmark = pytest.mark.services
 
-USUAL = settings(max_examples=60, stateful_step_count=50, derandomize=True, deadline=None)
+USUAL = settings(max_examples=60, stateful_step_count=50, derandomize=True)
 
 some = st.integers(0, 11)
 rarely = st.integers(0, 7).map(lambda n: n == 7)

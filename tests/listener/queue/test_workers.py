@@ -56,9 +56,9 @@ async def test_a_renewal_tells_of_claims_that_are_lost_and_of_jobs_nobody_here_k
     kept, lost, stray = desk.ask_many(person, 3)
     jobs = {job.request_id: job for job in await worker.claim(model)}
     desk.call(person, "cancel", lost)
-    pulse = await worker.renew(jobs[kept], jobs[lost])
-    assert pulse.lost == {(jobs[lost].job_id, 1)}
-    assert pulse.unknown_claims == {(jobs[stray].job_id, 1)}
+    renewal = await worker.renew(jobs[kept], jobs[lost])
+    assert renewal.lost == {(jobs[lost].job_id, 1)}
+    assert renewal.unknown_claims == {(jobs[stray].job_id, 1)}
 
 
 async def test_a_renewal_tells_how_far_the_others_have_counted_and_of_the_next_job_that_is_due(

@@ -39,8 +39,8 @@ class Holder:
     def models(self) -> Sequence[int]:
         return [5]
 
-    def hear(self, pulse: Renewal, at: float) -> None:
-        self.said.put_nowait("heard" if not pulse.lost else "lost")
+    def hear(self, renewal: Renewal, at: float) -> None:
+        self.said.put_nowait("heard" if not renewal.lost else "lost")
 
     def abandon(self, *, stalled: bool) -> None:
         self.said.put_nowait("stalled" if stalled else "abandon")
@@ -118,14 +118,14 @@ async def test_who_was_cut_off_does_not_judge_others_for_a_while(desk: Desk) -> 
     silent = await desk.worker()
     async with lease(desk) as (held, holder):
         await holder.next()
-        (seen_long_ago,) = held.vigil.suspects(asyncio.get_running_loop().time() + LAPSED_SECONDS + 1)
+        (seen_long_ago,) = held.silence.suspects(asyncio.get_running_loop().time() + LAPSED_SECONDS + 1)
         assert seen_long_ago.worker_id == silent.claimant.worker_id
-        since = held.vigil.due_at()
+        since = held.silence.due_at()
         held._renewed_at -= RENEW_SECONDS + 4
         held.nudge()
         await holder.next()
         assert held.fresh
-        assert held.vigil.due_at() > since
+        assert held.silence.due_at() > since
 
 
 async def test_who_could_not_renew_does_not_judge_others_for_a_while(desk: Desk) -> None:
@@ -136,7 +136,7 @@ async def test_who_could_not_renew_does_not_judge_others_for_a_while(desk: Desk)
             jailer.execute("lock table private.worker in access exclusive mode")
             held.nudge()
             async with asyncio.timeout(10):
-                while held.vigil.due_at() < float("inf"):
+                while held.silence.due_at() < float("inf"):
                     await asyncio.sleep(0)
 
 
