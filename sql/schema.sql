@@ -809,15 +809,13 @@ begin
     -- Takes the next number and learns whether somebody watches. A stream sets watched_until on this row before it
     -- reads its backlog, so an event is either in that backlog or rings. No row: the account itself is being deleted.
     if sent[i] is null then
-      update private.event_cursor c set n = c.n + num_nonnulls(refs[i]), block = (c.n + num_nonnulls(refs[i])) >> 4,
-             waiting = c.waiting + coalesce(waits[i], 0)
+      update private.event_cursor c set n = c.n + num_nonnulls(refs[i]), waiting = c.waiting + coalesce(waits[i], 0)
        where c.owner = owners[i] and c.block >= coalesce(blocks[i], 0)
       returning c.n, c.watched_until > clock_timestamp() into last_n, watched;
     else
       -- A transaction that began before midnight and got here after another of today must not turn the day back.
       update private.event_cursor c
-         set n = c.n + num_nonnulls(refs[i]), block = (c.n + num_nonnulls(refs[i])) >> 4,
-             waiting = c.waiting + coalesce(waits[i], 0), day = greatest(c.day, today),
+         set n = c.n + num_nonnulls(refs[i]), waiting = c.waiting + coalesce(waits[i], 0), day = greatest(c.day, today),
              day_requests = case when c.day >= today then c.day_requests else 0 end + 1,
              day_bytes = case when c.day >= today then c.day_bytes else 0 end + sent[i]
        where c.owner = owners[i] and c.block >= coalesce(blocks[i], 0)
@@ -1036,7 +1034,7 @@ CREATE TABLE private.event_cursor (
     day_requests integer DEFAULT 0 NOT NULL,
     day_bytes bigint DEFAULT 0 NOT NULL,
     changes_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    block bigint DEFAULT 0 NOT NULL
+    block bigint GENERATED ALWAYS AS ((n >> 4)) STORED NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -1073,7 +1071,7 @@ COMMENT ON COLUMN private.event_cursor.changes_until IS 'Until when the changes 
 -- Name: COLUMN event_cursor.block; Type: COMMENT; Schema: private; Owner: -
 --
 
-COMMENT ON COLUMN private.event_cursor.block IS 'Which block of 16 numbers n lies in. An owner''s old versions lie in earlier ones: the block of their last event is where to look. Not a generated column: its expression would be parsed anew by each statement.';
+COMMENT ON COLUMN private.event_cursor.block IS 'Which block of 16 numbers n lies in. An owner''s old versions lie in earlier ones: the block of their last event is where to look.';
 
 
 --
